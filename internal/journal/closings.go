@@ -1,0 +1,125 @@
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Claim takes the oldest confirmed case whose time has come and records that its CloseRoom
+// is about to leave. The claim is on disk when it returns; only then may the call be made.
+//
+// A case that must not be attempted is ended instead, in the same write: its close-by time
+// has passed; or another case of the same room, closed after this one was requested, has
+// done its work already; or such a case ended unknown, and calling again could close the
+// room a second time. While another case of the same room is being closed, this one waits.
+//
+// It returns false, and when to ask again (the zero time: when something changes), if
+// there is nothing to attempt now.
+func (j *Journal) Claim(ctx context.Context) (c Case, ok bool, again time.Time, err error) {
+	for {
+		var number, notBefore int64
+		err := j.read.QueryRowContext(ctx, `SELECT number, not_before FROM cases c WHERE state = 'confirmed'
+				AND NOT EXISTS (SELECT 1 FROM cases o WHERE o.room = c.room AND o.state = 'closing')
+			ORDER BY CASE WHEN not_before <= $1 THEN 0 ELSE not_before END, turn LIMIT 1`,
+			j.now().UnixMicro()).Scan(&number, &notBefore)
+		if errors.Is(err, sql.ErrNoRows) {
+			return Case{}, false, time.Time{}, nil
+		}
+		if err != nil {
+			return Case{}, false, time.Time{}, fmt.Errorf("looking for a case to close: %w", err)
+		}
+		if at := time.UnixMicro(notBefore); at.After(j.now()) {
+			return Case{}, false, at, nil
+		}
+		claimed := false
+		err = j.write(ctx, func(t *txn) error {
+			c, claimed, err = t.claim(number)
+			return err
+		})
+		if err != nil && !errors.Is(err, ErrSettled) {
+			return Case{}, false, time.Time{}, fmt.Errorf("claiming case #%d: %w", number, err)
+		}
+		if claimed && err == nil {
+			return c, true, time.Time{}, nil
+		}
+	}
+}
+
+func (t *txn) claim(number int64) (Case, bool, error) {
+	c, err := t.load(number)
+	if err != nil {
+		return c, false, err
+	}
+	if c.State != StateConfirmed {
+		return c, false, ErrSettled
+	}
+	if !t.now.Before(c.CloseBy) {
+		return c, false, t.expire(&c)
+	}
+	other, state, err := t.rival(c)
+	if err != nil {
+		return c, false, err
+	}
+	switch state {
+	case StateClosing:
+		return c, false, ErrSettled
+	case StateClosed:
+		return c, false, t.record(&c, Draft{Ended, Facts{Outcome: StateAbsent, Why: "already_closed", About: other,
+			Detail: fmt.Sprintf("already closed by #%d", other)}})
+	case StateUnknown:
+		return c, false, t.record(&c, Draft{Ended, Facts{Outcome: StateFailed, Why: "other_unknown", About: other,
+			Detail: fmt.Sprintf("not attempted: #%d may have closed this room, ZEGO's answer to it was lost", other)}})
+	}
+	err = t.record(&c, Draft{Attempted, Facts{Call: c.Calls + 1}})
+	return c, err == nil, err
+}
+
+// rival finds another case of the same room, bytes equal, that stands in the way of c: one
+// that is being closed, or one that came to closed or unknown after c was requested.
+func (t *txn) rival(c Case) (number int64, state State, err error) {
+	err = t.row(`SELECT number, state FROM cases WHERE room = $1 AND number <> $2
+			AND (state = 'closing' OR state IN ('closed', 'unknown') AND ended > $3)
+		ORDER BY CASE state WHEN 'closing' THEN 0 WHEN 'closed' THEN 1 ELSE 2 END, ended DESC LIMIT 1`,
+		c.Room, c.Number, c.Entries[0].Number).Scan(&number, &state)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, "", nil
+	}
+	return number, state, err
+}
+
+// Unfinished lists the cases that are being closed. The process that has just got the lock
+// finds here what a dead one left: calls that may or may not have been made.
+func (j *Journal) Unfinished(ctx context.Context) ([]Case, error) {
+	rows, err := j.read.QueryContext(ctx, `SELECT number FROM cases WHERE state = 'closing' ORDER BY turn`)
+	if err != nil {
+		return nil, fmt.Errorf("looking for unfinished closings: %w", err)
+	}
+	numbers, err := scanNumbers(rows)
+	if err != nil {
+		return nil, fmt.Errorf("looking for unfinished closings: %w", err)
+	}
+	var cases []Case
+	for _, n := range numbers {
+		c, err := j.Case(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		cases = append(cases, c)
+	}
+	return cases, nil
+}
+
+// Ahead returns how many confirmed cases come before c in the queue, and how many are
+// being closed right now.
+func (j *Journal) Ahead(ctx context.Context, c Case) (int, error) {
+	var n int
+	err := j.read.QueryRowContext(ctx, `SELECT count(*) FROM cases WHERE state IN ('confirmed', 'closing')
+		AND number <> $1 AND (state = 'closing' OR turn < (SELECT turn FROM cases WHERE number = $1))`, c.Number).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("counting the queue before #%d: %w", c.Number, err)
+	}
+	return n, nil
+}

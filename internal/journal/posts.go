@@ -1,0 +1,313 @@
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// PostKind tells the two messages of a case apart.
+type PostKind string
+
+const (
+	Card  PostKind = "card"  // the parent of the thread; bears the buttons
+	Reply PostKind = "reply" // a message in its thread
+)
+
+// PostState says how far a post has come.
+type PostState string
+
+const (
+	PostWaiting       PostState = "waiting"       // certainly not in Slack; to be sent, not before Retry
+	PostSending       PostState = "sending"       // the call may be under way
+	PostDoubt         PostState = "doubt"         // may be in Slack: look first, not before Retry
+	PostSent          PostState = "sent"          // in Slack, TS known
+	PostUndeliverable PostState = "undeliverable" // refused for good
+)
+
+// Post is a Slack message that shows entries First to Last of a case.
+type Post struct {
+	First, Last int64
+	Case        int64
+	Kind        PostKind
+	State       PostState
+	Channel     string
+	TS          string
+	Tried       time.Time // when the first try began
+	Seen        int64     // card: the last entry it shows by now
+}
+
+// Hash returns the hash of the last entry the post shows, from the story of its case.
+func (p Post) Hash(c Case) string {
+	for _, e := range c.Entries {
+		if e.Number == p.Last {
+			return e.Hash
+		}
+	}
+	return ""
+}
+
+const selectPost = `SELECT first, last, case_, kind, state, channel, ts, tried, seen FROM posts`
+
+func scanPost(row scanner) (Post, error) {
+	var p Post
+	var tried int64
+	err := row.Scan(&p.First, &p.Last, &p.Case, &p.Kind, &p.State, &p.Channel, &p.TS, &tried, &p.Seen)
+	p.Tried = time.UnixMicro(tried).UTC()
+	return p, err
+}
+
+// Channels lists the channels in which something is waiting to be posted now, and when the
+// next try falls due in any other (the zero time: none does).
+func (j *Journal) Channels(ctx context.Context) (channels []string, next time.Time, err error) {
+	now := j.now().UnixMicro()
+	// The recursion steps from channel to channel over the index, however many cases wait in each.
+	rows, err := j.read.QueryContext(ctx, `
+		WITH RECURSIVE waiting (channel) AS (
+			SELECT min(channel) FROM cases WHERE told > posted
+			UNION ALL
+			SELECT (SELECT min(c.channel) FROM cases c WHERE c.told > c.posted AND c.channel > waiting.channel)
+				FROM waiting WHERE waiting.channel IS NOT NULL)
+		SELECT channel FROM waiting WHERE channel IS NOT NULL
+		UNION SELECT channel FROM posts WHERE state IN ('waiting', 'doubt') AND retry <= $1`, now)
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("looking for posts to send: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var ch string
+		if err := rows.Scan(&ch); err != nil {
+			return nil, time.Time{}, fmt.Errorf("looking for posts to send: %w", err)
+		}
+		channels = append(channels, ch)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, time.Time{}, fmt.Errorf("looking for posts to send: %w", err)
+	}
+	var retry *int64
+	if err := j.read.QueryRowContext(ctx, `SELECT min(retry) FROM posts WHERE state IN ('waiting', 'doubt') AND retry > $1`, now).Scan(&retry); err != nil {
+		return nil, time.Time{}, fmt.Errorf("looking for posts to send: %w", err)
+	}
+	if retry != nil {
+		next = time.UnixMicro(*retry)
+	}
+	return channels, next, nil
+}
+
+// NextPost returns the case in the channel whose turn it is, and its unfinished post if it
+// has one: tries that have fallen due first, then cases by the age of what they have to
+// tell. Order within a case is kept: nothing new is sent before the last post is settled.
+func (j *Journal) NextPost(ctx context.Context, channel string) (c Case, unfinished *Post, ok bool, err error) {
+	p, err := scanPost(j.read.QueryRowContext(ctx, selectPost+
+		` WHERE channel = $1 AND state IN ('waiting', 'doubt') AND retry <= $2 ORDER BY first LIMIT 1`, channel, j.now().UnixMicro()))
+	number := p.Case
+	switch {
+	case err == nil:
+		unfinished = &p
+	case errors.Is(err, sql.ErrNoRows):
+		err = j.read.QueryRowContext(ctx, `SELECT number FROM cases c WHERE channel = $1 AND told > posted
+				AND NOT EXISTS (SELECT 1 FROM posts p WHERE p.case_ = c.number AND p.state IN ('waiting', 'sending', 'doubt'))
+			ORDER BY told LIMIT 1`, channel).Scan(&number)
+		if errors.Is(err, sql.ErrNoRows) {
+			return Case{}, nil, false, nil
+		}
+	}
+	if err != nil {
+		return Case{}, nil, false, fmt.Errorf("looking for the next post in %s: %w", channel, err)
+	}
+	c, err = j.Case(ctx, number)
+	return c, unfinished, err == nil, err
+}
+
+// Sending records that a post of the case is about to be sent, showing every entry of the
+// case that has no post yet. It must return before the call to Slack leaves, so that a
+// crash leaves a trace to look for. A post that is waiting is taken up again and grows to
+// the case's last entry.
+//
+// To a case that is still pending, and so about to show its card, the drafts are appended
+// first; or it is expired if the time to show the card is over, and the card says that.
+func (j *Journal) Sending(ctx context.Context, number int64, drafts ...Draft) (c Case, p Post, err error) {
+	err = j.write(ctx, func(t *txn) error {
+		if c, err = t.load(number); err != nil {
+			return err
+		}
+		if c.State == StatePending && !t.now.Before(c.ShowBy) {
+			err = t.expire(&c)
+		} else if c.State == StatePending {
+			err = t.record(&c, drafts...)
+		}
+		if err != nil {
+			return err
+		}
+		p, err = t.sending(c)
+		return err
+	})
+	return c, p, err
+}
+
+func (t *txn) sending(c Case) (Post, error) {
+	last := c.Entries[len(c.Entries)-1].Number
+	p, err := scanPost(t.row(selectPost+` WHERE case_ = $1 AND state <> 'sent' AND state <> 'undeliverable'`, c.Number))
+	switch {
+	case err == nil && p.State != PostWaiting:
+		return p, fmt.Errorf("%w: a post of #%d is still %s", ErrSettled, c.Number, p.State)
+	case err == nil:
+		p.Last, p.State = last, PostSending
+		if err := t.exec(`UPDATE posts SET last = $1, state = 'sending', retry = 0, cause = '' WHERE first = $2`, last, p.First); err != nil {
+			return p, err
+		}
+	case errors.Is(err, sql.ErrNoRows):
+		var posted int64
+		if err := t.row(`SELECT posted FROM cases WHERE number = $1`, c.Number).Scan(&posted); err != nil {
+			return p, err
+		}
+		p = Post{Last: last, Case: c.Number, Kind: Reply, State: PostSending, Channel: c.Channel, Tried: t.now}
+		if posted == 0 {
+			p.Kind = Card
+		}
+		for _, e := range c.Entries {
+			if e.Number > posted {
+				p.First = e.Number
+				break
+			}
+		}
+		if p.First == 0 {
+			return p, fmt.Errorf("%w: every entry of #%d has a post", ErrSettled, c.Number)
+		}
+		if err := t.exec(`INSERT INTO posts (first, last, case_, kind, state, channel, tried) VALUES ($1, $2, $3, $4, 'sending', $5, $6)`,
+			p.First, p.Last, p.Case, string(p.Kind), p.Channel, t.now.UnixMicro()); err != nil {
+			return p, err
+		}
+	default:
+		return p, err
+	}
+	return p, t.exec(`UPDATE cases SET posted = $1 WHERE number = $2`, last, c.Number)
+}
+
+// Sent records that the post is in Slack with ts. For a card that is news (a click may
+// have told it before), and becomes an entry.
+func (j *Journal) Sent(ctx context.Context, p Post, ts string) error {
+	return j.write(ctx, func(t *txn) error {
+		if p.Kind == Reply {
+			return t.exec(`UPDATE posts SET state = 'sent', ts = $1, retry = 0, cause = '' WHERE first = $2`, ts, p.First)
+		}
+		c, err := t.load(p.Case)
+		if err != nil {
+			return err
+		}
+		if c.CardTS != "" {
+			return nil
+		}
+		return t.shown(&c, ts)
+	})
+}
+
+// shown records the card's ts, by an entry.
+func (t *txn) shown(c *Case, ts string) error {
+	if err := t.record(c, Draft{Shown, Facts{TS: ts, Channel: c.Channel}}); err != nil {
+		return err
+	}
+	c.CardTS = ts
+	if err := t.exec(`UPDATE cases SET card_ts = $1 WHERE number = $2`, ts, c.Number); err != nil {
+		return err
+	}
+	t.works[Posts], t.works[Edits] = true, true
+	return t.exec(`UPDATE posts SET state = 'sent', ts = $1, seen = last, retry = 0, cause = '',
+			redraw = CASE WHEN last < (SELECT drawn FROM cases WHERE number = $2) THEN $3 ELSE 0 END
+		WHERE case_ = $2 AND kind = 'card'`, ts, c.Number, t.now.UnixMicro())
+}
+
+// NotSent records that the post is certainly not in Slack and may be tried again at retry.
+func (j *Journal) NotSent(ctx context.Context, p Post, retry time.Time, cause string) error {
+	return j.postState(ctx, p, PostWaiting, retry, cause)
+}
+
+// Doubt records that the post may be in Slack; from retry on it is worth while to look.
+func (j *Journal) Doubt(ctx context.Context, p Post, retry time.Time, cause string) error {
+	return j.postState(ctx, p, PostDoubt, retry, cause)
+}
+
+// Undeliverable records that Slack refuses the post for good. A card that cannot be shown
+// takes its case with it: a room may only be closed where it is on record, so a case that
+// still could is cancelled.
+func (j *Journal) Undeliverable(ctx context.Context, p Post, why, detail string) (c Case, err error) {
+	err = j.write(ctx, func(t *txn) error {
+		if c, err = t.load(p.Case); err != nil {
+			return err
+		}
+		if p.Kind == Card && c.CardTS != "" {
+			return nil // it is there after all: a click has told
+		}
+		n, err := t.change(`UPDATE posts SET state = 'undeliverable', retry = 0, cause = $1
+			WHERE first = $2 AND state IN ('waiting', 'sending', 'doubt')`, detail, p.First)
+		if err != nil || n == 0 {
+			return err
+		}
+		if p.Kind != Card {
+			return nil
+		}
+		if c.State == StatePending {
+			if err := t.record(&c, Draft{Cancelled, Facts{Why: why, Detail: detail}}); err != nil {
+				return err
+			}
+		}
+		last := c.Entries[len(c.Entries)-1].Number
+		if err := t.exec(`UPDATE posts SET last = $1 WHERE first = $2`, last, p.First); err != nil {
+			return err
+		}
+		return t.exec(`UPDATE cases SET posted = $1 WHERE number = $2`, last, c.Number)
+	})
+	return c, err
+}
+
+func (j *Journal) postState(ctx context.Context, p Post, s PostState, retry time.Time, cause string) error {
+	return j.write(ctx, func(t *txn) error {
+		t.works[Posts] = true
+		return t.exec(`UPDATE posts SET state = $1, retry = $2, cause = $3 WHERE first = $4 AND state IN ('waiting', 'sending', 'doubt')`,
+			string(s), retry.UnixMicro(), cause, p.First)
+	})
+}
+
+// NextEdit returns a case whose card no longer shows its last word, the one that waits
+// longest, or when the next card must be drawn again (the zero time: none must).
+func (j *Journal) NextEdit(ctx context.Context) (c Case, card Post, ok bool, again time.Time, err error) {
+	now := j.now().UnixMicro()
+	card, err = scanPost(j.read.QueryRowContext(ctx, selectPost+` WHERE redraw > 0 AND redraw <= $1 ORDER BY redraw LIMIT 1`, now))
+	if errors.Is(err, sql.ErrNoRows) {
+		var redraw *int64
+		err = j.read.QueryRowContext(ctx, `SELECT min(redraw) FROM posts WHERE redraw > $1`, now).Scan(&redraw)
+		if err == nil && redraw != nil {
+			again = time.UnixMicro(*redraw)
+		}
+		if err != nil {
+			err = fmt.Errorf("looking for the next card to draw: %w", err)
+		}
+		return Case{}, Post{}, false, again, err
+	}
+	if err != nil {
+		return Case{}, Post{}, false, time.Time{}, fmt.Errorf("looking for a card to draw: %w", err)
+	}
+	c, err = j.Case(ctx, card.Case)
+	return c, card, err == nil, time.Time{}, err
+}
+
+// Edited records that the card shows the case up to entry seen and is to be drawn again
+// at redraw even if nothing happens (the zero time: it is not). If something has happened
+// since, it is due again at once.
+func (j *Journal) Edited(ctx context.Context, card Post, seen int64, redraw time.Time) error {
+	return j.write(ctx, func(t *txn) error {
+		t.works[Edits] = true
+		return t.exec(`UPDATE posts SET seen = $1,
+				redraw = CASE WHEN $1 < (SELECT drawn FROM cases WHERE number = case_) THEN $2 ELSE $3 END
+			WHERE first = $4`, seen, t.now.UnixMicro(), int64(MicrosOf(redraw)), card.First)
+	})
+}
+
+// redraw makes the case's card due to be drawn again at once, if it is in Slack.
+func (t *txn) redraw(number int64) error {
+	t.works[Edits] = true
+	return t.exec(`UPDATE posts SET redraw = $1 WHERE case_ = $2 AND kind = 'card' AND state = 'sent' AND (redraw = 0 OR redraw > $1)`,
+		t.now.UnixMicro(), number)
+}

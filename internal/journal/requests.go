@@ -1,0 +1,215 @@
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// refusalsRecorded is how many refusals of one person and hour become entries.
+const refusalsRecorded = 20
+
+// Person is who acted, in Slack's terms. The name is decoration.
+type Person struct{ ID, Name, Team string }
+
+// Request asks for a case.
+type Request struct {
+	Delivery   string // Slack's delivery of it: a second Request with the same one changes nothing
+	By         Person
+	Room       string // byte for byte
+	Reason     string // whole, as typed
+	Sends      string // the part of the reason that goes to ZEGO and so to everyone in the room
+	From       string // channel of the command
+	Channel    string // channel of the card
+	ShowWithin time.Duration
+	MaxPending int // unconfirmed cases a person; 0 for no limit
+
+	AgainOf int64 // the unknown case this one tries again, 0 for none
+}
+
+// TooManyError says that a person has as many unconfirmed cases as one may have.
+type TooManyError struct{ Pending int }
+
+func (e *TooManyError) Error() string {
+	return fmt.Sprintf("%d unconfirmed cases already", e.Pending)
+}
+
+// Request records r as a new case. If the same delivery, or the same person for the same
+// room, already has an open case, it returns that one and false.
+//
+// With AgainOf it opens at most one case for that one, or returns [ErrSettled] with the
+// case as it is.
+func (j *Journal) Request(ctx context.Context, r Request) (c Case, isNew bool, err error) {
+	err = j.write(ctx, func(t *txn) error {
+		c, isNew, err = t.request(r)
+		return err
+	})
+	return c, isNew, err
+}
+
+func (t *txn) request(r Request) (Case, bool, error) {
+	known, seen, err := t.delivered(r.Delivery)
+	if err != nil {
+		return Case{}, false, err
+	}
+	if seen && known != 0 {
+		c, err := t.load(known)
+		return c, false, err
+	}
+	if r.AgainOf != 0 {
+		old, err := t.load(r.AgainOf)
+		if err != nil {
+			return Case{}, false, err
+		}
+		if !old.CanTryAgain(t.now) {
+			return old, false, ErrSettled
+		}
+	} else {
+		if n, err := t.openCase(r.By.ID, r.Room); err != nil {
+			return Case{}, false, err
+		} else if n != 0 {
+			c, err := t.load(n)
+			return c, false, errors.Join(err, t.deliver(r.Delivery, n))
+		}
+	}
+	if r.MaxPending > 0 {
+		var pending int
+		if err := t.row(`SELECT count(*) FROM cases WHERE requester = $1 AND state = 'pending'`, r.By.ID).Scan(&pending); err != nil {
+			return Case{}, false, err
+		}
+		if pending >= r.MaxPending {
+			return Case{}, false, &TooManyError{pending}
+		}
+	}
+	others, err := t.othersFor(r.By.ID, r.Room)
+	if err != nil {
+		return Case{}, false, err
+	}
+	c, err := t.openNew(r, others)
+	return c, err == nil, err
+}
+
+// openNew inserts the case and its first entry.
+func (t *txn) openNew(r Request, others []int64) (Case, error) {
+	number := t.cases + 1
+	due := MicrosOf(t.now.Add(r.ShowWithin))
+	e, err := t.add(number, Requested, Facts{
+		By: r.By.ID, Name: r.By.Name, Team: r.By.Team,
+		Room: r.Room, Reason: r.Reason, Sends: r.Sends, From: r.From, Channel: r.Channel,
+		AgainOf: r.AgainOf, Others: others, Until: due,
+	})
+	if err != nil {
+		return Case{}, err
+	}
+	c := Case{Token: randomID()}
+	if err := c.apply(e); err != nil {
+		return Case{}, err
+	}
+	if err := t.exec(`INSERT INTO cases (number, state, room, requester, channel, token, due, first, last, told, drawn)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $8, $8)`,
+		number, string(c.State), c.Room, c.Requester, c.Channel, c.Token, int64(due), e.Number); err != nil {
+		return Case{}, err
+	}
+	if r.AgainOf != 0 {
+		if err := t.exec(`UPDATE cases SET again = $1 WHERE number = $2`, number, r.AgainOf); err != nil {
+			return Case{}, err
+		}
+		if err := t.redraw(r.AgainOf); err != nil {
+			return Case{}, err
+		}
+	}
+	t.cases = number
+	t.works[Posts], t.works[Deadlines] = true, true
+	return c, t.deliver(r.Delivery, number)
+}
+
+// openCase returns the person's own open case for the room, 0 if there is none.
+func (t *txn) openCase(person, room string) (int64, error) {
+	var n int64
+	err := t.row(`SELECT number FROM cases WHERE room = $1 AND requester = $2 AND state IN ('pending', 'confirmed', 'closing')
+		ORDER BY number DESC LIMIT 1`, room, person).Scan(&n)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return n, err
+}
+
+// othersFor lists open cases of other people for the room.
+func (t *txn) othersFor(person, room string) ([]int64, error) {
+	rows, err := t.rows(`SELECT number FROM cases WHERE room = $1 AND requester <> $2 AND state IN ('pending', 'confirmed', 'closing')
+		ORDER BY number LIMIT 5`, room, person)
+	if err != nil {
+		return nil, err
+	}
+	return scanNumbers(rows)
+}
+
+// delivered reports whether this delivery has been seen before and which case it led to.
+func (t *txn) delivered(key string) (number int64, seen bool, err error) {
+	if key == "" {
+		return 0, false, nil
+	}
+	err = t.row(`SELECT case_ FROM deliveries WHERE key = $1`, key).Scan(&number)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	return number, err == nil, err
+}
+
+func (t *txn) deliver(key string, number int64) error {
+	if key == "" {
+		return nil
+	}
+	return t.exec(`INSERT INTO deliveries (key, case_, time) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING`,
+		key, number, t.now.UnixMicro())
+}
+
+// Refusal is something that somebody wanted and was not allowed.
+type Refusal struct {
+	Delivery string
+	By       Person
+	Action   string // what they wanted
+	Room     string // of the command; empty for a click
+	From     string // the channel
+	Why      string // a stable word
+	Detail   string // the same in a sentence
+	About    int64  // the case pressed, 0 for a command
+}
+
+// Refuse records r: as an entry, or past the first few of a person and hour as a number
+// only, so that nobody can fill the record by knocking.
+func (j *Journal) Refuse(ctx context.Context, r Refusal) error {
+	return j.write(ctx, func(t *txn) error {
+		if _, seen, err := t.delivered(r.Delivery); seen || err != nil {
+			return err
+		}
+		if err := t.deliver(r.Delivery, 0); err != nil {
+			return err
+		}
+		var count int
+		if err := t.row(`INSERT INTO refusals (person, hour, count) VALUES ($1, $2, 1)
+			ON CONFLICT (person, hour) DO UPDATE SET count = refusals.count + 1 RETURNING count`,
+			r.By.ID, t.now.Unix()/3600).Scan(&count); err != nil {
+			return err
+		}
+		if count > refusalsRecorded {
+			return nil
+		}
+		_, err := t.add(0, Refused, Facts{By: r.By.ID, Name: r.By.Name, Team: r.By.Team,
+			Room: r.Room, From: r.From, Action: r.Action, Why: r.Why, Detail: r.Detail, About: r.About})
+		return err
+	})
+}
+
+// Forget removes what is only kept to recognise a second delivery, or to count, once it is
+// older than keep.
+func (j *Journal) Forget(ctx context.Context, keep time.Duration) error {
+	return j.write(ctx, func(t *txn) error {
+		if err := t.exec(`DELETE FROM deliveries WHERE time < $1`, t.now.Add(-keep).UnixMicro()); err != nil {
+			return err
+		}
+		return t.exec(`DELETE FROM refusals WHERE hour < $1`, t.now.Add(-keep).Unix()/3600)
+	})
+}

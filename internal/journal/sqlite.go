@@ -1,0 +1,83 @@
+package journal
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// openSQLite opens path for writing, making it with access for its owner alone.
+// synchronous=FULL makes a commit in WAL mode wait for its fsync. A lock held by another
+// program (a shell, a backup) is waited for at most busy_timeout, which together with the
+// bot's own limits leaves time to tell the person within Slack's three seconds.
+func openSQLite(path string) (*sql.DB, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening journal: %w", err)
+	}
+	f.Close()
+	db, err := sql.Open("sqlite", dsn(path, "_txlock=immediate",
+		"_pragma=busy_timeout(1000)", "_pragma=journal_mode(wal)", "_pragma=synchronous(full)", "_pragma=cache_size(-1024)"))
+	if err != nil {
+		return nil, fmt.Errorf("opening journal: %w", err)
+	}
+	db.SetMaxOpenConns(1)
+	return db, nil
+}
+
+// readSQLite opens path for reading only. It never makes a file: a wrong path must not
+// look like an empty journal.
+func readSQLite(path string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", dsn(path, "mode=ro", "_pragma=query_only(1)", "_pragma=busy_timeout(1000)", "_pragma=cache_size(-512)"))
+	if err != nil {
+		return nil, fmt.Errorf("opening journal: %w", err)
+	}
+	db.SetMaxOpenConns(4)
+	db.SetMaxIdleConns(2)
+	return db, nil
+}
+
+// dsn makes a URI that names path whatever characters it holds.
+func dsn(path string, options ...string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		abs = path
+	}
+	uri := "file:" + (&url.URL{Path: abs}).EscapedPath()
+	for i, o := range options {
+		sep := "&"
+		if i == 0 {
+			sep = "?"
+		}
+		uri += sep + o
+	}
+	return uri
+}
+
+// rolledBack reports whether err, returned by a commit, means that the transaction
+// certainly did not happen. After an I/O error the frames may be on disk all the same, and
+// a crash right then would bring them back: that is not certain.
+func rolledBack(err error) bool {
+	var se *sqlite.Error
+	if !errors.As(err, &se) {
+		return false
+	}
+	switch se.Code() & 0xff {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL,
+		sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH:
+		return true
+	}
+	return false
+}
+
+// violatesConstraint reports whether err concerns one statement's own values only.
+func violatesConstraint(err error) bool {
+	var se *sqlite.Error
+	return errors.As(err, &se) && se.Code()&0xff == sqlite3.SQLITE_CONSTRAINT
+}
