@@ -212,7 +212,7 @@ func (c Client) call(ctx context.Context, action string, params []param, onWritt
 	if err != nil {
 		return envelope{}, failed(err)
 	}
-	answer.Message, answer.RequestID = signed.scrub(answer.Message), signed.scrub(answer.RequestID)
+	answer.Message, answer.RequestID = signed.clean(answer.Message), signed.clean(answer.RequestID)
 	if answer.Code != 0 {
 		return envelope{}, &Error{Action: action, Code: answer.Code, Message: answer.Message, RequestID: answer.RequestID}
 	}

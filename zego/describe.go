@@ -3,6 +3,7 @@ package zego
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -62,12 +63,12 @@ func parseUserCounts(data json.RawMessage) (map[string]UserNum, error) {
 		}
 	}
 	if err := json.Unmarshal(data, &d); err != nil {
-		return nil, fmt.Errorf("the answer's Data is not a list of user counts")
+		return nil, errors.New("the answer's Data is not a list of user counts")
 	}
 	counts := make(map[string]UserNum)
 	for _, room := range d.UserCountList {
 		if room.UserCount == nil || *room.UserCount < 0 || room.AdminUserCount < 0 {
-			return nil, fmt.Errorf("the answer has no proper UserCount for a room")
+			return nil, errors.New("the answer has no proper UserCount for a room")
 		}
 		counts[room.RoomId] = UserNum{RoomID: room.RoomId, UserCount: int(*room.UserCount), AdminUserCount: int(room.AdminUserCount)}
 	}

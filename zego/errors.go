@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"net"
 )
 
 // A RequestError is a call that this package refused to make: a bad argument or
@@ -56,8 +56,6 @@ func (e *TransportError) Error() string {
 // context ended the call, else nil.
 func (e *TransportError) Unwrap() error { return e.context }
 
-const maxCause = 300 // bytes
-
 func transportError(ctx context.Context, action string, written bool, err error, signed signedQuery) *TransportError {
 	e := &TransportError{Action: action, Written: written}
 	switch ended := ctx.Err(); {
@@ -67,15 +65,13 @@ func transportError(ctx context.Context, action string, written bool, err error,
 		if errors.Is(ended, context.DeadlineExceeded) {
 			e.Cause = "out of time"
 		}
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		e.Cause = "no connection in time"
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		e.Cause = "the connection was closed before the answer was complete"
 	default:
-		e.Cause = signed.scrub(err.Error())
-		if len(e.Cause) > maxCause {
-			e.Cause = e.Cause[:maxCause] + "…"
+		if op, ok := errors.AsType[*net.OpError](err); ok { // our own address is nobody's business
+			err = &net.OpError{Op: op.Op, Net: op.Net, Addr: op.Addr, Err: op.Err}
 		}
+		e.Cause = signed.clean(err.Error())
 	}
 	return e
 }

@@ -35,12 +35,16 @@ func UnusualRoomID(id string) []rune {
 
 // TruncateReason returns as much of s as CustomReason can carry, never cutting
 // a character in two.
-func TruncateReason(s string) string {
-	if len(s) <= MaxReasonBytes {
+func TruncateReason(s string) string { return cut(s, MaxReasonBytes) }
+
+// cut returns the longest beginning of s that has at most n bytes and ends
+// between two characters.
+func cut(s string, n int) string {
+	if len(s) <= n {
 		return s
 	}
-	end := MaxReasonBytes
-	for end > MaxReasonBytes-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+	end := n
+	for end > n-utf8.UTFMax && !utf8.RuneStart(s[end]) {
 		end--
 	}
 	return s[:end]

@@ -20,10 +20,10 @@ type signedQuery struct {
 	hidden *strings.Replacer
 }
 
-// scrub takes the query, the nonce, the signature and the secret out of a text
-// that the other side may have had a hand in, such as an answer that echoes
-// the request.
-func (s signedQuery) scrub(text string) string { return s.hidden.Replace(text) }
+// clean makes a text presentable that the other side may have had a hand in,
+// such as an answer that echoes the request: it takes out the query, the nonce,
+// the signature and the secret, and shortens the rest to a few lines.
+func (s signedQuery) clean(text string) string { return cut(s.hidden.Replace(text), 300) }
 
 // sign makes the query of one request, with a fresh nonce and timestamp.
 func (c Client) sign(action string, params []param) signedQuery {
