@@ -1,0 +1,539 @@
+package slacksim
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// The Web API methods. Each runs with mu held, after token, scopes and pace are settled.
+
+func (w *Workspace) authTest(*call) (answer, *apiError) {
+	ans := answer{
+		"url": "https://" + w.cfg.TeamDomain + ".slack.com/", "team": w.cfg.TeamDomain, "user": w.cfg.BotName,
+		"team_id": w.cfg.TeamID, "user_id": w.botUser, "bot_id": w.botID, "is_enterprise_install": false,
+	}
+	if w.cfg.EnterpriseID != "" {
+		ans["enterprise_id"] = w.cfg.EnterpriseID
+	}
+	return ans, nil
+}
+
+func (w *Workspace) botsInfo(c *call) (answer, *apiError) {
+	if c.arg("bot") != w.botID {
+		return nil, refuse("bot_not_found")
+	}
+	return answer{"bot": answer{
+		"id": w.botID, "app_id": w.cfg.AppID, "user_id": w.botUser, "name": w.cfg.BotName, "deleted": false,
+		"updated": 1767225600, "icons": answer{},
+	}}, nil
+}
+
+func (w *Workspace) usersInfo(c *call) (answer, *apiError) {
+	u := w.users[c.arg("user")]
+	if u == nil {
+		return nil, refuse("user_not_found")
+	}
+	return answer{"user": w.profile(u)}, nil
+}
+
+func (w *Workspace) usergroupsUsersList(c *call) (answer, *apiError) {
+	g := w.groups[c.arg("usergroup")]
+	if g == nil || g.Disabled && !c.flag("include_disabled") {
+		return nil, refuse("no_such_subteam")
+	}
+	return answer{"users": append([]string{}, g.Users...)}, nil
+}
+
+// Conversations.
+
+// scopePrefix is how scopes call this kind of channel.
+func (r *room) scopePrefix() string {
+	return map[ChannelKind]string{Public: "channels", Private: "groups", IM: "im", MPIM: "mpim"}[r.Kind]
+}
+
+// visible finds a channel the bot may know of.
+func (w *Workspace) visible(id string) (*room, *apiError) {
+	r := w.byID[id]
+	if r == nil || r.Kind != Public && !r.BotMember {
+		return nil, refuse("channel_not_found")
+	}
+	return r, nil
+}
+
+// readable finds a channel for a method that needs a …:read or …:history scope.
+func (w *Workspace) readable(c *call, scope string) (*room, *apiError) {
+	r, err := w.visible(c.arg("channel"))
+	if err != nil {
+		return nil, err
+	}
+	if needed := r.scopePrefix() + scope; !w.granted(needed) {
+		return nil, w.lacking(needed)
+	}
+	return r, nil
+}
+
+func (w *Workspace) conversationsInfo(c *call) (answer, *apiError) {
+	r, err := w.readable(c, ":read")
+	if err != nil {
+		return nil, err
+	}
+	info := w.info(r)
+	if c.flag("include_num_members") {
+		info["num_members"] = w.numMembers(r)
+	}
+	return answer{"channel": info}, nil
+}
+
+func (w *Workspace) conversationsJoin(c *call) (answer, *apiError) {
+	r, err := w.visible(c.arg("channel"))
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Kind != Public:
+		return nil, refuse("method_not_supported_for_channel_type")
+	case r.Archived:
+		return nil, refuse("is_archived")
+	case r.BotMember:
+		return answer{
+			"channel": w.info(r), "warning": "already_in_channel",
+			"response_metadata": answer{"warnings": []string{"already_in_channel"}},
+		}, nil
+	}
+	r.BotMember = true
+	w.note(Event{Kind: WorldChanged, Channel: r.ID})
+	return answer{"channel": w.info(r)}, nil
+}
+
+// conversationsOpen opens the direct messages with one person; groups of people are not modelled.
+func (w *Workspace) conversationsOpen(c *call) (answer, *apiError) {
+	if strings.Contains(c.arg("users"), ",") {
+		return nil, refuse("not_enough_users")
+	}
+	r := w.openDM(c.arg("users"))
+	if r == nil {
+		return nil, refuse("user_not_found")
+	}
+	return answer{"channel": answer{"id": r.ID}}, nil
+}
+
+func (w *Workspace) conversationsHistory(c *call) (answer, *apiError) {
+	r, err := w.historyRoom(c)
+	if err != nil {
+		return nil, err
+	}
+	limit, oldest, latest, err := page(c, 100)
+	if err != nil {
+		return nil, err
+	}
+	inclusive := c.flag("inclusive")
+	end := len(r.roots)
+	if latest != "" {
+		end = sort.Search(end, func(i int) bool {
+			return r.roots[i].TS > latest || !inclusive && r.roots[i].TS == latest
+		})
+	}
+	if before := cursor(c); before != "" {
+		end = min(end, sort.Search(len(r.roots), func(i int) bool { return r.roots[i].TS >= before }))
+	}
+	var (
+		now  = w.now()
+		all  = c.flag("include_all_metadata")
+		list = []wireMessage{}
+		next string
+	)
+	for i := end - 1; i >= 0; i-- {
+		m := r.roots[i]
+		if m.TS < oldest || m.TS == oldest && !inclusive {
+			break
+		}
+		if m.hiddenUntil.After(now) {
+			continue
+		}
+		if len(list) == limit {
+			next = list[limit-1].TS
+			break
+		}
+		list = append(list, w.wire(m, all))
+	}
+	return listing(list, next), nil
+}
+
+func (w *Workspace) conversationsReplies(c *call) (answer, *apiError) {
+	r, err := w.historyRoom(c)
+	if err != nil {
+		return nil, err
+	}
+	now := w.now()
+	parent := r.all[c.arg("ts")]
+	if parent == nil || parent.Deleted && len(parent.replies) == 0 || parent.hiddenUntil.After(now) {
+		return nil, refuse("thread_not_found")
+	}
+	limit, oldest, latest, err := page(c, 1000)
+	if err != nil {
+		return nil, err
+	}
+	inclusive := c.flag("inclusive")
+	all := c.flag("include_all_metadata")
+	list := []wireMessage{}
+	after := cursor(c)
+	if after == "" {
+		list = append(list, w.wire(parent, all)) // the parent comes first, whatever oldest says
+	}
+	from := max(oldest, after)
+	start := sort.Search(len(parent.replies), func(i int) bool {
+		ts := parent.replies[i].TS
+		return ts > from || ts == from && inclusive && from != after
+	})
+	var next string
+	for _, m := range parent.replies[start:] {
+		if latest != "" && (m.TS > latest || m.TS == latest && !inclusive) {
+			break
+		}
+		if m.hiddenUntil.After(now) {
+			continue
+		}
+		if len(list) == limit {
+			next = list[limit-1].TS
+			break
+		}
+		list = append(list, w.wire(m, all))
+	}
+	return listing(list, next), nil
+}
+
+// historyRoom finds a channel whose messages the bot may read: it must be a member.
+func (w *Workspace) historyRoom(c *call) (*room, *apiError) {
+	r, err := w.readable(c, ":history")
+	if err != nil {
+		return nil, err
+	}
+	if !r.BotMember {
+		return nil, refuse("not_in_channel")
+	}
+	return r, nil
+}
+
+// page reads the arguments that pick a stretch of messages.
+func page(c *call, limit int) (n int, oldest, latest string, err *apiError) {
+	n = limit
+	if v := c.arg("limit"); v != "" {
+		if n, _ = strconv.Atoi(v); n < 1 || n > 1000 {
+			return 0, "", "", &apiError{code: "invalid_limit", violation: Malformed}
+		}
+	}
+	oldest, latest = c.arg("oldest"), c.arg("latest")
+	for _, ts := range []*string{&oldest, &latest} {
+		if *ts == "0" {
+			*ts = ""
+		}
+		if *ts == "" || strings.Contains(*ts, ".") {
+			continue
+		}
+		if _, bad := strconv.ParseUint(*ts, 10, 64); bad != nil {
+			return 0, "", "", &apiError{code: "invalid_ts_latest", violation: Malformed}
+		}
+		*ts += ".000000"
+	}
+	return n, oldest, latest, nil
+}
+
+// cursor returns the ts a page continues from.
+func cursor(c *call) string {
+	raw, _ := base64.StdEncoding.DecodeString(c.arg("cursor"))
+	ts, _ := strings.CutPrefix(string(raw), "next_ts:")
+	return ts
+}
+
+func listing(list []wireMessage, next string) answer {
+	ans := answer{"messages": list, "has_more": next != ""}
+	if next != "" {
+		ans["response_metadata"] = answer{"next_cursor": base64.StdEncoding.EncodeToString([]byte("next_ts:" + next))}
+	}
+	return ans
+}
+
+// Chat.
+
+// compose reads what a message is to say from arguments and brings it into the form Slack keeps.
+func (w *Workspace) compose(args url.Values, parse string) (Message, *apiError) {
+	var m Message
+	how := reading{urls: parse != "none", names: parse == "full" || parse == "client"}
+	m.Text = w.sanitise(truncate(args.Get("text"), maxText), how)
+	if raw := args.Get("blocks"); raw != "" {
+		kept, err := w.checkBlocks(json.RawMessage(raw), false)
+		if err != nil {
+			return m, err
+		}
+		m.Blocks = kept
+	}
+	if raw := args.Get("attachments"); raw != "" {
+		var list []json.RawMessage
+		if json.Unmarshal([]byte(raw), &list) != nil {
+			return m, &apiError{code: "invalid_attachments", violation: Malformed}
+		}
+		if len(list) > maxAttachments {
+			return m, &apiError{code: "too_many_attachments", violation: OverLimit}
+		}
+		if len(list) > 0 {
+			m.Attachments, _ = json.Marshal(list)
+		}
+	}
+	if raw := args.Get("metadata"); raw != "" {
+		kept, err := w.checkMetadata(raw)
+		if err != nil {
+			return m, err
+		}
+		m.Metadata = kept
+	}
+	if m.Text == "" && m.Blocks == nil && m.Attachments == nil {
+		return m, &apiError{code: "no_text", violation: Malformed}
+	}
+	return m, nil
+}
+
+// checkMetadata accepts event_type and event_payload of scalars, or one level below (messaging/message-metadata). An
+// empty event_type stands for no metadata.
+func (w *Workspace) checkMetadata(raw string) (json.RawMessage, *apiError) {
+	var md struct {
+		EventType    string         `json:"event_type"`
+		EventPayload map[string]any `json:"event_payload"`
+	}
+	if err := json.Unmarshal([]byte(raw), &md); err != nil {
+		return nil, &apiError{code: "invalid_metadata_format", violation: Malformed}
+	}
+	if md.EventType == "" && len(md.EventPayload) == 0 {
+		return nil, nil
+	}
+	if md.EventType == "" || md.EventPayload == nil {
+		return nil, &apiError{code: "invalid_metadata_schema", violation: Malformed}
+	}
+	for _, v := range md.EventPayload {
+		if !flat(v, 2) {
+			return nil, &apiError{code: "invalid_metadata_schema", violation: Malformed}
+		}
+	}
+	if len(raw) > w.cfg.MetadataLimit {
+		return nil, &apiError{code: "metadata_too_large", violation: OverLimit}
+	}
+	return compact(raw), nil
+}
+
+// flat reports whether v is a scalar, or holds nothing deeper than depth levels.
+func flat(v any, depth int) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, inner := range v {
+			if depth == 0 || !flat(inner, 0) {
+				return false
+			}
+		}
+	case []any:
+		for _, inner := range v {
+			if depth == 0 || !flat(inner, depth-1) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func compact(raw string) json.RawMessage {
+	var v json.RawMessage
+	json.Unmarshal([]byte(raw), &v)
+	return v
+}
+
+// ours is a message written by the app.
+func (w *Workspace) ours(m Message) Message {
+	m.User, m.AppID, m.BotID = w.botUser, w.cfg.AppID, w.botID
+	return m
+}
+
+// postable finds the channel to post to: by id, by a person's id, or a public one by name.
+func (w *Workspace) postable(id string) (*room, *apiError) {
+	r := w.byID[id]
+	if r == nil && (strings.HasPrefix(id, "U") || strings.HasPrefix(id, "W")) {
+		r = w.openDM(id)
+	}
+	if r == nil {
+		if r = w.byName[strings.TrimPrefix(id, "#")]; r != nil && r.Kind != Public {
+			r = nil
+		}
+	}
+	switch {
+	case r == nil || r.Kind != Public && !r.BotMember:
+		return nil, refuse("channel_not_found")
+	case r.Archived:
+		return nil, refuse("is_archived")
+	case !r.BotMember && !w.granted("chat:write.public"):
+		return nil, refuse("not_in_channel")
+	case r.Kind == IM && w.cfg.NoMessagesTab:
+		return nil, refuse("messages_tab_disabled")
+	case r.ReadOnly:
+		return nil, refuse("restricted_action_read_only_channel")
+	}
+	return r, nil
+}
+
+func (w *Workspace) chatPostMessage(c *call) (answer, *apiError) {
+	r, err := w.postable(c.arg("channel"))
+	if err != nil {
+		return nil, err
+	}
+	m, err := w.compose(c.args, c.arg("parse"))
+	if err != nil {
+		return nil, err
+	}
+	if ts := c.arg("thread_ts"); ts != "" {
+		switch parent := r.all[ts]; {
+		case parent == nil:
+			return nil, refuse("thread_not_found")
+		case parent.ThreadTS != "" && parent.ThreadTS != parent.TS:
+			return nil, &apiError{code: "cannot_reply_to_message", violation: ReplyToReply}
+		case !parent.Deleted: // the reply to a deleted parent comes out un-threaded
+			m.ThreadTS, m.Broadcast = ts, c.flag("reply_broadcast")
+		}
+	}
+	kept := w.place(r, w.ours(m))
+	return answer{"channel": r.ID, "ts": kept.TS, "message": w.wire(kept, true)}, nil
+}
+
+// own finds a message of the app that is to be changed. A second try after message_not_found is a violation.
+func (w *Workspace) own(c *call, cant string) (*room, *message, *apiError) {
+	r, err := w.visible(c.arg("channel"))
+	if err != nil {
+		return nil, nil, err
+	}
+	m := r.find(c.arg("ts"))
+	if m == nil {
+		err := refuse("message_not_found")
+		key := c.arg("channel") + " " + c.arg("ts")
+		if w.missing[key] {
+			err.violation = Haunting
+		}
+		if w.missing == nil || len(w.missing) > maxViolations {
+			w.missing = map[string]bool{}
+		}
+		w.missing[key] = true
+		return nil, nil, err
+	}
+	switch {
+	case m.AppID != w.cfg.AppID:
+		return nil, nil, refuse(cant)
+	case !r.BotMember && !w.granted("chat:write.public"):
+		return nil, nil, refuse("not_in_channel")
+	}
+	return r, m, nil
+}
+
+// chatUpdate follows chat.update: text alone removes blocks, metadata left out stays, {} removes it.
+func (w *Workspace) chatUpdate(c *call) (answer, *apiError) {
+	r, kept, err := w.own(c, "cant_update_message")
+	if err != nil {
+		return nil, err
+	}
+	if r.Archived {
+		return nil, refuse("is_inactive")
+	}
+	if utf8.RuneCountInString(c.arg("text")) > 4000 {
+		return nil, &apiError{code: "msg_too_long", violation: OverLimit}
+	}
+	if c.has("blocks") && !c.has("text") {
+		c.args.Set("text", kept.Text) // blocks alone leave the text as it is
+	}
+	parse := c.arg("parse")
+	setDefault(&parse, "client")
+	m, err := w.compose(c.args, parse)
+	if err != nil {
+		return nil, err
+	}
+	if w.cfg.BlockMismatch && hasRichText(kept.Blocks) && m.Blocks != nil && !hasRichText(m.Blocks) {
+		return nil, refuse("block_mismatch")
+	}
+	w.amend(r, kept, m, c.has("metadata"), c.has("attachments"))
+	return answer{"channel": r.ID, "ts": kept.TS, "text": kept.Text, "message": w.wire(kept, true)}, nil
+}
+
+// amend puts new content into a message of the app.
+func (w *Workspace) amend(r *room, kept *message, m Message, metadata, attachments bool) {
+	w.revise(kept, w.botUser, func(old *Message) {
+		old.Text, old.Blocks = m.Text, m.Blocks
+		if metadata {
+			old.Metadata = m.Metadata
+		}
+		if attachments {
+			old.Attachments = m.Attachments
+		}
+		old.EditedBy, old.EditedTS = "", ""
+		if m.Blocks == nil { // with blocks there is no "(edited)"
+			old.EditedBy, old.EditedTS = w.botUser, w.nextTS(r)
+		}
+	})
+}
+
+func (w *Workspace) chatDelete(c *call) (answer, *apiError) {
+	r, kept, err := w.own(c, "cant_delete_message")
+	if err != nil {
+		return nil, err
+	}
+	w.remove(r, kept, w.botUser)
+	return answer{"channel": r.ID, "ts": kept.TS}, nil
+}
+
+func (w *Workspace) chatPostEphemeral(c *call) (answer, *apiError) {
+	r, err := w.visible(c.arg("channel"))
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Archived:
+		return nil, refuse("is_archived")
+	case !r.BotMember && !w.granted("chat:write.public"):
+		return nil, refuse("not_in_channel")
+	case !w.member(r, c.arg("user")):
+		return nil, refuse("user_not_in_channel")
+	case utf8.RuneCountInString(c.arg("text")) > 4000:
+		return nil, &apiError{code: "msg_too_long", violation: OverLimit}
+	}
+	m, err := w.compose(c.args, c.arg("parse"))
+	if err != nil {
+		return nil, err
+	}
+	m.ThreadTS, m.Metadata = c.arg("thread_ts"), nil
+	kept := w.whisper(r, c.arg("user"), w.ours(m))
+	return answer{"channel": r.ID, "message_ts": kept.TS}, nil
+}
+
+func (w *Workspace) chatGetPermalink(c *call) (answer, *apiError) {
+	r, err := w.visible(c.arg("channel"))
+	if err != nil {
+		return nil, err
+	}
+	m := r.find(c.arg("message_ts"))
+	if m == nil {
+		return nil, refuse("message_not_found")
+	}
+	return answer{"channel": r.ID, "permalink": w.permalink(m)}, nil
+}
+
+// Socket Mode.
+
+func (w *Workspace) connectionsOpen(c *call) (answer, *apiError) {
+	switch {
+	case c.get:
+		return nil, &apiError{code: "insecure_request", violation: InsecureRequest}
+	case !c.header:
+		return nil, &apiError{code: "not_authed", violation: WrongToken}
+	case w.offMode:
+		return nil, refuse(w.cfg.LinkDisabledError)
+	}
+	return answer{"url": w.newTicket(c.at)}, nil
+}
+
+// isCommand reports whether the app has this slash command.
+func (w *Workspace) isCommand(name string) bool { return slices.Contains(w.cfg.Commands, name) }
