@@ -167,10 +167,7 @@ func (c Client) call(ctx context.Context, action string, params []param, onWritt
 	if err := c.Validate(); err != nil {
 		return envelope{}, &RequestError{Action: action, Problem: err.Error()}
 	}
-	target, err := parseBaseURL(c.baseURL())
-	if err != nil {
-		return envelope{}, &RequestError{Action: action, Problem: err.Error()}
-	}
+	target, _ := parseBaseURL(c.baseURL()) // Validate has seen it
 	signed := c.sign(action, params)
 	target.RawQuery = signed.query
 

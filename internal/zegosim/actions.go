@@ -12,21 +12,22 @@ import (
 // action is one API: how often it may be called, and what it does. do runs with
 // the lock held and returns the answer's Data and Code.
 type action struct {
-	perApp, perAppTest, perRoom rate // n = 0: no limit; perAppTest: perApp
+	perApp, perAppTest, perRoom rate   // n = 0: no limit; perAppTest: perApp
+	list                        string // the parameter that may be sent several times
 	do                          func(s *Server, c *call) (data any, code int)
 }
 
 // actions has the limits that ZEGO's page of each action states.
 var actions = map[string]action{
 	"CloseRoom":                {perApp: rate{1, time.Second}, do: closeRoom},
-	"DescribeUserNum":          {perApp: rate{10, time.Second}, perAppTest: rate{1, time.Second}, do: describeUserNum},
+	"DescribeUserNum":          {perApp: rate{10, time.Second}, perAppTest: rate{1, time.Second}, list: "RoomId", do: describeUserNum},
 	"DescribeUserList":         {perApp: rate{200, time.Second}, perRoom: rate{1, time.Second}, do: describeUserList},
-	"DescribeUsers":            {perApp: rate{10, time.Second}, do: describeUsers},
+	"DescribeUsers":            {perApp: rate{10, time.Second}, list: "UserId", do: describeUsers},
 	"DescribeSimpleStreamList": {perApp: rate{50, time.Second}, perRoom: rate{1, 10 * time.Second}, do: describeSimpleStreamList},
-	"KickoutUser":              {perApp: rate{50, time.Second}, do: kickoutUser},
+	"KickoutUser":              {perApp: rate{50, time.Second}, list: "UserId", do: kickoutUser},
 	"SendBroadcastMessage":     {perApp: rate{100, time.Second}, perAppTest: rate{10, time.Second}, do: sendBroadcastMessage},
-	"SendCustomCommand":        {perApp: rate{100, time.Second}, perAppTest: rate{10, time.Second}, do: sendCustomCommand},
-	"SetForbidUserRule":        {perApp: rate{10, time.Second}, do: setForbidUserRule},
+	"SendCustomCommand":        {perApp: rate{100, time.Second}, perAppTest: rate{10, time.Second}, list: "ToUserId", do: sendCustomCommand},
+	"SetForbidUserRule":        {perApp: rate{10, time.Second}, list: "DisabledPrivilege", do: setForbidUserRule},
 }
 
 // Codes of the room service.
@@ -80,7 +81,7 @@ func describeUserNum(s *Server, c *call) (any, int) {
 		UserCount      int
 		AdminUserCount int
 	}
-	rooms := c.list("RoomId")
+	rooms := c.list()
 	if len(rooms) > 10 {
 		s.violate(c, "%d rooms, 10 at most", len(rooms))
 		return nil, codeBadParameter
@@ -146,7 +147,7 @@ func describeUsers(s *Server, c *call) (any, int) {
 	if code := s.checkText(c, "RoomId", c.query["RoomId"], maxRoomID); code != 0 {
 		return nil, code
 	}
-	ids := c.list("UserId")
+	ids := c.list()
 	if len(ids) > 10 {
 		s.violate(c, "%d users, 10 at most", len(ids))
 		return nil, codeBadParameter
@@ -196,7 +197,7 @@ func kickoutUser(s *Server, c *call) (any, int) {
 	if code := s.checkText(c, "RoomId", c.query["RoomId"], maxRoomID); code != 0 {
 		return nil, code
 	}
-	ids := c.list("UserId")
+	ids := c.list()
 	if len(ids) > 5 {
 		s.violate(c, "%d users, 5 at most", len(ids))
 		return nil, codeTooManyUsers
@@ -236,7 +237,7 @@ func sendCustomCommand(s *Server, c *call) (any, int) {
 		Uid  string
 		Code int
 	}
-	to := c.list("ToUserId")
+	to := c.list()
 	if len(to) > 10 {
 		s.violate(c, "%d users, 10 at most", len(to))
 		return nil, codeTooManyUsers
@@ -270,7 +271,7 @@ func setForbidUserRule(s *Server, c *call) (any, int) {
 	}
 	now := s.cfg.Now()
 	rule := forbid{kind: kind, until: now.Add(time.Duration(seconds) * time.Second)}
-	for _, privilege := range c.list("DisabledPrivilege") {
+	for _, privilege := range c.list() {
 		if privilege != "1" && privilege != "2" {
 			s.violate(c, "DisabledPrivilege is %q, neither 1 nor 2", privilege)
 			return nil, codeBadParameter

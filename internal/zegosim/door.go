@@ -13,7 +13,8 @@ import (
 //	POST /sim/login   {"room": "live-42", "users": ["alice"], "service": ["recorder"], "test": false}
 //	POST /sim/logout  {"room": "live-42", "users": ["alice"], "test": false}
 //	POST /sim/rejoin  {"room": "live-42", "after": "2s", "test": false}
-//	POST /sim/fault   a Fault, its times as "1.5s"; {} clears all faults
+//	POST /sim/fault   {"action": "CloseRoom", "count": 1, "after": "1.5s", "reset": true},
+//	                  any fields of Fault; {} clears all faults
 //
 // Each POST answers with the state it led to.
 func (s *Server) door(w http.ResponseWriter, r *http.Request) {
@@ -71,18 +72,23 @@ func (s *Server) doorRoom(r *http.Request) error {
 func (s *Server) doorFault(r *http.Request) error {
 	var body struct {
 		Fault
-		Before, After, Skew duration // in place of Fault's
+		Before duration `json:"before"` // in place of Fault's own
+		After  duration `json:"after"`
+		Skew   duration `json:"skew"`
 	}
 	if err := decode(r, &body); err != nil {
 		return err
 	}
 	f := body.Fault
 	f.Before, f.After, f.Skew = time.Duration(body.Before), time.Duration(body.After), time.Duration(body.Skew)
-	if f.String() == "" {
+	switch {
+	case f == Fault{}:
 		s.ClearFaults()
-		return nil
+	case f.String() == "":
+		return fmt.Errorf("a fault that does nothing")
+	default:
+		s.AddFault(f)
 	}
-	s.AddFault(f)
 	return nil
 }
 
@@ -114,7 +120,16 @@ type state struct {
 }
 
 func (s *Server) state() state {
-	st := state{Production: s.Rooms(), Test: s.test.Rooms(), Calls: s.Calls(), Executions: s.Executions(), Kicked: s.Kicked(), Messages: s.Messages(), Violations: s.Violations()}
+	st := state{
+		Production: s.Rooms(),
+		Test:       s.test.Rooms(),
+		Calls:      s.Calls(),
+		Executions: s.Executions(),
+		Kicked:     s.Kicked(),
+		Messages:   s.Messages(),
+		Violations: s.Violations(),
+		Faults:     []string{},
+	}
 	for _, f := range snapshot(s, &s.faults) {
 		st.Faults = append(st.Faults, f.String())
 	}

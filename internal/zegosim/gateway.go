@@ -68,8 +68,11 @@ func (s *Server) arrive(r *http.Request) (*call, int) {
 		Code:      NoCode,
 		RequestID: strconv.Itoa(3912_000_000_000_000_000 + n*104_729), // 19 digits
 	}}
-	if rooms := c.list("RoomId"); len(rooms) > 0 {
-		c.RoomID = rooms[0]
+	var known bool
+	c.action, known = actions[c.Action]
+	c.RoomID = query.Get("RoomId")
+	if c.action.list == "RoomId" {
+		c.RoomID = strings.Join(c.list(), " ")
 	}
 	if c.Test {
 		c.world = s.test
@@ -89,7 +92,7 @@ func (s *Server) arrive(r *http.Request) (*call, int) {
 		s.violate(c, "a + in the query; whether ZEGO reads it as a space is not documented, send %%20 or %%2B")
 	}
 	for name, values := range query {
-		if len(values) > 1 && !slices.Contains(listParameters, strings.TrimSuffix(name, "[]")) {
+		if len(values) > 1 && strings.TrimSuffix(name, "[]") != c.action.list {
 			s.violate(c, "the parameter %s came %d times", name, len(values))
 			return c, 2
 		}
@@ -98,19 +101,15 @@ func (s *Server) arrive(r *http.Request) (*call, int) {
 		s.violate(c, "%s with a body of %d bytes; the room API is GET with everything in the query", r.Method, r.ContentLength)
 		return c, 100000007
 	}
-	if code := s.admit(c, r.Host); code != 0 {
+	if code := s.admit(c, known, r.Host); code != 0 {
 		return c, code
 	}
 	return c, s.limit(c)
 }
 
-// listParameters may be sent several times. ZEGO's samples put [] behind the
-// name, its OpenAPI files do not; both are read.
-var listParameters = []string{"RoomId", "UserId", "ToUserId", "DisabledPrivilege"}
-
 // admit checks what concerns the app rather than the action, in the order of
 // the codes. That order is a guess; the codes are ZEGO's.
-func (s *Server) admit(c *call, host string) int {
+func (s *Server) admit(c *call, known bool, host string) int {
 	get := c.query.Get
 	refuse := func(code int, format string, args ...any) int {
 		s.violate(c, format, args...)
@@ -119,8 +118,7 @@ func (s *Server) admit(c *call, host string) int {
 	if s.cfg.Host != "" && host != s.cfg.Host {
 		return refuse(100000000, "the Host is %q", host)
 	}
-	var known bool
-	if c.action, known = actions[c.Action]; c.Action == "" {
+	if c.Action == "" {
 		return refuse(100000006, "no Action")
 	} else if !known {
 		return refuse(100000007, "unknown Action %q", c.Action)
@@ -150,7 +148,10 @@ func (s *Server) admit(c *call, host string) int {
 	}
 	now := time.Unix(c.Time.Add(c.fault.Skew).Unix(), 0)
 	if off := now.Sub(time.Unix(timestamp, 0)); off.Abs() > s.cfg.MaxSkew {
-		if c.fault.Skew == 0 {
+		switch {
+		case timestamp > 100_000_000_000:
+			s.violate(c, "Timestamp %d is not in seconds", timestamp)
+		case c.fault.Skew == 0:
 			s.violate(c, "Timestamp %d is %v off", timestamp, off)
 		}
 		return 100000004
@@ -233,9 +234,10 @@ func (e envelope) json() []byte {
 	return body
 }
 
-// list returns all values of a list parameter, under either of its names.
-func (c *call) list(name string) []string {
-	return slices.Concat(c.query[name+"[]"], c.query[name])
+// list returns the values of the action's list parameter. ZEGO's samples put []
+// behind its name, its OpenAPI files do not; both are read.
+func (c *call) list() []string {
+	return slices.Concat(c.query[c.action.list+"[]"], c.query[c.action.list])
 }
 
 // encodedTwice reports whether s, a parameter as it arrived, was percent-encoded

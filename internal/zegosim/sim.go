@@ -194,7 +194,7 @@ type Phase string
 const (
 	Arrived  Phase = "arrived"  // received and judged; no effect yet
 	Executed Phase = "executed" // it has taken effect; no byte of an answer has left
-	Answered Phase = "answered" // the answer, or what a fault made of it, has left
+	Answered Phase = "answered" // the answer, or what a fault made of it, has left; never comes if the fault is Silent
 )
 
 // OnCall adds an observer. It runs on the goroutine of the call, which goes on
@@ -222,7 +222,7 @@ type Call struct {
 	N         int       `json:"n"`    // 1, 2, …
 	Time      time.Time `json:"time"` // of arrival, by ZEGO's clock
 	Action    string    `json:"action"`
-	RoomID    string    `json:"room"` // the first, where there are several
+	RoomID    string    `json:"room"` // several are joined by spaces
 	Reason    string    `json:"reason,omitempty"`
 	Test      bool      `json:"test,omitempty"` // for the test environment
 	Executed  bool      `json:"executed"`       // it took effect
@@ -290,7 +290,7 @@ func (s *Server) Violations() []string { return snapshot(s, &s.violations) }
 func snapshot[T any](s *Server, list *[]T) []T {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(*list)
+	return append([]T{}, *list...)
 }
 
 // violate records a sentence about a call. The lock is held.
