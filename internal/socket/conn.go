@@ -55,23 +55,26 @@ type conn struct {
 	quiet   chan struct{} // signalled when owed falls to 0
 }
 
-// dial connects to the address that apps.connections.open gave. gorilla's
-// dialer notices the end of ctx only while it connects, so the socket is
-// closed under it if ctx ends during the handshake.
-func dial(ctx context.Context, addr string, limit time.Duration) (*websocket.Conn, error) {
+// dial connects to the address that apps.connections.open gave.
+//
+// gorilla's dialer notices the end of ctx until it sends the request for the
+// upgrade. From then on Slack may count the connection, so that it is not
+// dropped when ctx ends: it gets a little time to come about, and then is
+// closed as any other.
+func dial(ctx context.Context, addr string, cfg *Config) (*websocket.Conn, error) {
 	if err := checkAddress(addr); err != nil {
 		return nil, err
 	}
 	unhook := func() bool { return true }
 	dialer := websocket.Dialer{
 		Proxy:            http.ProxyFromEnvironment,
-		HandshakeTimeout: limit,
+		HandshakeTimeout: cfg.ConnectTimeout,
 		WriteBufferSize:  writeBuffer,
 		NetDialContext: func(dialing context.Context, network, addr string) (net.Conn, error) {
 			var d net.Dialer
 			nc, err := d.DialContext(dialing, network, addr)
 			if err == nil {
-				unhook = context.AfterFunc(ctx, func() { nc.Close() })
+				unhook = context.AfterFunc(ctx, func() { nc.SetDeadline(time.Now().Add(cfg.CloseTimeout)) })
 			}
 			return nc, err
 		},
@@ -202,11 +205,13 @@ func (c *conn) deadline() time.Time {
 
 // alive reports whether envelopes arrive on the connection, as far as we know.
 func (c *conn) alive() bool {
+	return isClosed(c.hello) && !isClosed(c.ended) && time.Now().Before(c.deadline())
+}
+
+func isClosed(ch <-chan struct{}) bool {
 	select {
-	case <-c.ended:
-		return false
-	case <-c.hello:
-		return time.Now().Before(c.deadline())
+	case <-ch:
+		return true
 	default:
 		return false
 	}
@@ -293,10 +298,8 @@ func (c *conn) ackUnhandled(f frame) {
 }
 
 func (c *conn) greet(now time.Time, counted int) {
-	select {
-	case <-c.hello:
+	if isClosed(c.hello) {
 		return // a second hello changes nothing
-	default:
 	}
 	c.counted = counted
 	c.s.greeted(now, counted)
@@ -417,5 +420,6 @@ func (s *Sockets) greeted(now time.Time, counted int) {
 	s.stats.NumConnections = counted
 	ours := max(len(s.conns), s.cfg.Connections)
 	s.mu.Unlock()
+	s.enabled()
 	s.census.hello(now, counted, ours)
 }

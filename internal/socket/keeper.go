@@ -69,7 +69,7 @@ func (k *keeper) connect(ctx, work context.Context) (*conn, error) {
 		if f, ok := fatalError(err, k.s.isDisabled()); ok {
 			return nil, f
 		}
-		k.setback(err, false)
+		k.setback("connecting to Slack", err, false)
 	}
 }
 
@@ -89,15 +89,15 @@ func (k *keeper) next() time.Time {
 // try opens one connection and waits for its hello.
 func (k *keeper) try(ctx, work context.Context) (*conn, error) {
 	limit := k.s.cfg.ConnectTimeout
-	k.pace.opened = time.Now()
 	k.s.count(func(st *Stats) { st.Opens++ })
 	open, cancel := context.WithTimeout(ctx, limit)
 	addr, err := k.s.cfg.Open(open)
 	cancel()
+	k.pace.opened = time.Now() // Slack has seen it by now; before the call, two could arrive closer together than they left
 	if err != nil {
 		return nil, err
 	}
-	ws, err := dial(ctx, addr, limit)
+	ws, err := dial(ctx, addr, &k.s.cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -115,18 +115,15 @@ func (k *keeper) try(ctx, work context.Context) (*conn, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	select {
-	case <-c.hello: // in the same moment
+	if isClosed(c.hello) { // in the same moment
 		return c, nil
-	default:
-		c.retire()
-		return nil, c.why
 	}
+	c.retire()
+	return nil, c.why
 }
 
 // welcome puts c, which has said hello, in the place of old, which may be nil.
 func (k *keeper) welcome(c, old *conn) {
-	k.s.enabled()
 	if old == nil {
 		k.s.log.Info("connected to Slack", "connection", k.n, "num_connections", c.counted)
 		return
@@ -142,12 +139,12 @@ func (k *keeper) departed(c *conn, settled bool) {
 	if _, asked := errors.AsType[disconnect](c.why); !asked {
 		k.s.count(func(st *Stats) { st.Lost++ })
 	}
-	k.setback(c.why, settled)
+	k.setback("lost a connection to Slack", c.why, settled)
 }
 
 // setback decides by what went wrong when to try again, and tells the log.
 // A connection that had settled is followed by the next one at once.
-func (k *keeper) setback(err error, settled bool) {
+func (k *keeper) setback(what string, err error, settled bool) {
 	now := time.Now()
 	why, asked := errors.AsType[disconnect](err)
 	if wait, ok := retryAfter(err); ok {
@@ -159,13 +156,16 @@ func (k *keeper) setback(err error, settled bool) {
 		k.s.log.Warn("Slack says that this app has too many connections (it accepts 10); waiting before trying again",
 			"connection", k.n, "wait", k.pace.earliest.Sub(now).Round(time.Second))
 		return
-	case why == linkDisabled || k.s.isDisabled():
+	case why == linkDisabled:
+		k.pace.disabled(now) // and disable has told the log
+		return
+	case k.s.isDisabled():
 		k.pace.disabled(now)
 	case !settled:
 		k.pace.failed(now)
 	}
 	if !asked || !settled {
-		k.s.outage.failed(k.n, "no connection to Slack", err)
+		k.s.outage.failed(k.n, what, err)
 	}
 }
 
@@ -191,6 +191,8 @@ func (s *Sockets) disable() {
 	}
 }
 
+// enabled notes that it is on: Slack has said hello. The reader calls it, as
+// it calls disable, so that the last frame decides.
 func (s *Sockets) enabled() {
 	s.mu.Lock()
 	was := s.disabled

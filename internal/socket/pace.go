@@ -9,7 +9,7 @@ import (
 // keeper uses it.
 type pace struct {
 	cfg      *Config
-	opened   time.Time // the last open
+	opened   time.Time // when the last open returned
 	earliest time.Time // what back-off asks for
 	failures int       // since a connection last settled
 	crowded  int       // too_many_websockets since a connection last settled
