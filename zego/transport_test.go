@@ -2,6 +2,7 @@ package zego_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"os/exec"
 	"reflect"
 	"strings"
 	"sync"
@@ -187,6 +190,44 @@ func TestNoConnection(t *testing.T) {
 			assert.NoError(t, errors.Unwrap(err))
 		})
 	}
+}
+
+// The environment's proxy is read once in a process, so each case has its own.
+func TestProxy(t *testing.T) {
+	if base := os.Getenv("TEST_PROXY_BASE"); base != "" {
+		_, err := client(base).CloseRoom(t.Context(), zego.CloseRoomRequest{RoomID: "r"})
+		fmt.Printf("effect %s, %v\n", zego.EffectOf(err), err)
+		return
+	}
+	var asked sync.Map
+	refusing := listen(t, func(_ *peer, c *net.TCPConn) {
+		if r, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			asked.Store(r.Method+" "+r.RequestURI, true)
+			io.WriteString(c, "HTTP/1.1 502 No way\r\n\r\n")
+		}
+	})
+	local := listen(t, say(ok(`{"Code":0}`)))
+	for name, test := range map[string]struct{ proxy, base, want string }{
+		"refuses the tunnel":         {strings.Replace(refusing.url, "//", "//user:pass@", 1), "", "effect not done, CloseRoom: not sent: No way"},
+		"not for a loopback address": {refusing.url, local.url, "effect done, <nil>"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProxy$")
+			child.Env = append(os.Environ(), "HTTP_PROXY="+test.proxy, "HTTPS_PROXY="+test.proxy, "NO_PROXY=",
+				"http_proxy=", "https_proxy=", "no_proxy=", "TEST_PROXY_BASE="+cmp.Or(test.base, zego.URLUnified))
+			out, err := child.CombinedOutput()
+			require.NoError(t, err)
+			assert.Contains(t, string(out), test.want+"\n")
+			assert.NotContains(t, string(out), "pass@")
+		})
+	}
+	tunnel := 0
+	asked.Range(func(what, _ any) bool {
+		assert.Equal(t, "CONNECT rtc-api.zego.im:443", what, "the proxy sees a host and nothing else")
+		tunnel++
+		return true
+	})
+	assert.Equal(t, 1, tunnel)
 }
 
 func TestCallerGivesUp(t *testing.T) {
