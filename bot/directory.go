@@ -1,0 +1,195 @@
+package bot
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"zegoclose/authz"
+	"zegoclose/internal/journal"
+
+	"github.com/slack-go/slack"
+)
+
+const (
+	commandAge = 5 * time.Minute  // how old what is known may be to answer a command or a click
+	callAge    = 15 * time.Minute // and just before the call to ZEGO leaves
+
+	groupsEvery  = time.Minute      // user groups are read this often (usergroups.users.list: tier 2)
+	accountEvery = 15 * time.Minute // and each account this often (users.info: tier 4)
+)
+
+// directory is what Slack has told about people and channels. Commands and clicks are
+// answered from memory; reading goes on in the background.
+type directory struct {
+	mu       sync.Mutex
+	groups   map[string]groupMembers
+	accounts map[string]account
+	channels map[string]channelInfo
+}
+
+type groupMembers struct {
+	users []string
+	at    time.Time
+}
+
+type account struct {
+	bot, deleted bool
+	team, org    string
+	at           time.Time
+}
+
+type channelInfo struct {
+	external bool
+	at       time.Time
+}
+
+func newDirectory() *directory {
+	return &directory{groups: make(map[string]groupMembers), accounts: make(map[string]account), channels: make(map[string]channelInfo)}
+}
+
+// decide asks the policy with what is known now. Knowledge of group membership that is
+// older than maxAge does not count.
+func (b *Bot) decide(want authz.Action, who journal.Person, channel, requester string, maxAge time.Duration) authz.Decision {
+	self := b.self()
+	policy := b.Policy
+	policy.Team, policy.Org = self.team, self.org
+	return policy.Decide(authz.Query{
+		Action:    want,
+		Person:    b.directory.person(who, policy.Groups, b.now().Add(-maxAge)),
+		Channel:   authz.Channel{ID: channel, External: b.directory.external(channel)},
+		Requester: requester,
+	})
+}
+
+func (d *directory) person(who journal.Person, groups []string, since time.Time) authz.Person {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := authz.Person{ID: who.ID, Team: who.Team}
+	if a, ok := d.accounts[who.ID]; ok {
+		p.Bot, p.Deleted, p.Org = a.bot, a.deleted, a.org
+	}
+	for _, g := range groups {
+		known, ok := d.groups[g]
+		if !ok || known.at.Before(since) {
+			p.GroupsStale = true
+			continue
+		}
+		if slices.Contains(known.users, who.ID) {
+			p.Groups = append(p.Groups, g)
+		}
+	}
+	if len(p.Groups) > 0 {
+		p.GroupsStale = false // one group that is known to list the person is enough
+	}
+	return p
+}
+
+func (d *directory) external(channel string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.channels[channel].external
+}
+
+// lookUpChannel finds out whether a channel is shared with another company, from memory if
+// that is young enough.
+func (b *Bot) lookUpChannel(ctx context.Context, id string) (external bool, err error) {
+	b.directory.mu.Lock()
+	known := b.directory.channels[id]
+	b.directory.mu.Unlock()
+	if b.now().Sub(known.at) < commandAge {
+		return known.external, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.SlackTimeout)
+	defer cancel()
+	ch, err := b.Slack.GetConversationInfoContext(ctx, &slack.GetConversationInfoInput{ChannelID: id})
+	if err != nil {
+		return false, err
+	}
+	external = ch.IsExtShared || ch.IsPendingExtShared
+	b.directory.mu.Lock()
+	b.directory.channels[id] = channelInfo{external, b.now()}
+	b.directory.mu.Unlock()
+	return external, nil
+}
+
+// readDirectory keeps user groups and accounts up to date until ctx ends. An error leaves
+// what is known as it is; it grows too old to be used by itself.
+func (b *Bot) readDirectory(ctx context.Context) error {
+	tick := time.NewTicker(groupsEvery)
+	defer tick.Stop()
+	for {
+		for _, g := range b.Policy.Groups {
+			b.readGroup(ctx, g)
+		}
+		for _, u := range b.directory.listed(b.Policy.Users) {
+			if err := b.readAccount(ctx, u); err != nil {
+				break // the rest would fail too; in a minute again
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (b *Bot) readGroup(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(ctx, b.SlackTimeout)
+	defer cancel()
+	users, err := b.Slack.GetUserGroupMembersContext(ctx, id)
+	if err != nil {
+		if ctx.Err() != context.Canceled {
+			b.Log.Warn("a user group could not be read: its members may soon be refused", "group", id, "err", err)
+		}
+		return
+	}
+	b.directory.mu.Lock()
+	defer b.directory.mu.Unlock()
+	b.directory.groups[id] = groupMembers{users, b.now()}
+}
+
+// listed returns everybody who may be allowed: those named and those in the groups.
+func (d *directory) listed(users []string) []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := slices.Clone(users)
+	for _, g := range d.groups {
+		all = append(all, g.users...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// readAccount learns whether an allowed account is a bot's or deactivated. Without that
+// knowledge the account's id decides alone: it was put on the list by the operator, and
+// neither a bot nor a deactivated account can type or press.
+func (b *Bot) readAccount(ctx context.Context, id string) error {
+	b.directory.mu.Lock()
+	known := b.directory.accounts[id]
+	b.directory.mu.Unlock()
+	if b.now().Sub(known.at) < accountEvery {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.SlackTimeout)
+	defer cancel()
+	u, err := b.Slack.GetUserInfoContext(ctx, id)
+	if err != nil {
+		if ctx.Err() != context.Canceled {
+			b.Log.Warn("an account could not be looked up", "user", id, "err", err)
+		}
+		if fate, _ := fateOf(err); fate != refused {
+			return err
+		}
+		u = &slack.User{} // Slack knows no such user: nobody can act as it; ask again later
+	}
+	b.directory.mu.Lock()
+	defer b.directory.mu.Unlock()
+	b.directory.accounts[id] = account{
+		bot:     u.IsBot || u.IsAppUser || u.IsWorkflowBot || id == "USLACKBOT",
+		deleted: u.Deleted, team: u.TeamID, org: u.Enterprise.EnterpriseID, at: b.now(),
+	}
+	return nil
+}

@@ -1,0 +1,344 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"zegoclose/internal/journal"
+
+	"github.com/slack-go/slack"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	lookEvery  = 2 * time.Second  // how often a worker looks for work that no signal told of
+	maxPause   = 30 * time.Second // longest pause between tries while Slack fails
+	headWait   = time.Second      // how long a card waits to learn who is in the room
+	clockSkew  = 2 * time.Minute  // how far Slack's clock may be behind ours when a post is looked for
+	maxPages   = 10               // of history that are read to find a post
+	pageLength = 200
+)
+
+// metadataEvent marks every message of ours that shows entries.
+const metadataEvent = "zegoclose_post"
+
+// sendPosts sends what the journal has to tell until ctx ends: one lane a channel, so that
+// a channel in which Slack asks to wait does not hold up another.
+func (b *Bot) sendPosts(ctx context.Context) error {
+	var lanes errgroup.Group
+	running := make(map[string]bool)
+	ended := make(chan string)
+	changed := b.Journal.Watch(journal.Posts)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		channels, next, err := b.Journal.Channels(ctx)
+		if err != nil && ctx.Err() == nil {
+			b.Log.Error("looking for posts failed", "err", err)
+		}
+		for _, ch := range channels {
+			if !running[ch] && ctx.Err() == nil {
+				running[ch] = true
+				lanes.Go(func() error {
+					err := b.lane(ctx, ch)
+					select {
+					case ended <- ch:
+					case <-ctx.Done():
+					}
+					return err
+				})
+			}
+		}
+		resetTimer(timer, next, b.now(), lookEvery)
+		select {
+		case <-ctx.Done():
+			return lanes.Wait()
+		case ch := <-ended:
+			delete(running, ch)
+		case <-changed:
+		case <-timer.C:
+		}
+	}
+}
+
+// resetTimer lets t fire at the given time, but within limit at the latest.
+func resetTimer(t *time.Timer, at, now time.Time, limit time.Duration) {
+	d := limit
+	if !at.IsZero() {
+		d = min(max(at.Sub(now), 0), limit)
+	}
+	t.Reset(d)
+}
+
+// lane sends the posts of one channel in order until nothing is left to send now.
+func (b *Bot) lane(ctx context.Context, channel string) error {
+	failures := 0
+	for ctx.Err() == nil {
+		c, unfinished, ok, err := b.Journal.NextPost(ctx, channel)
+		if err != nil || !ok {
+			if err != nil && ctx.Err() == nil {
+				b.Log.Error("looking for the next post failed", "channel", channel, "err", err)
+				sleep(ctx, time.Second)
+			}
+			return nil // the caller looks again
+		}
+		var pause time.Duration
+		if unfinished != nil && unfinished.State == journal.PostDoubt {
+			pause, err = b.resolve(ctx, c, *unfinished)
+		} else {
+			pause, err = b.send(ctx, c)
+		}
+		switch {
+		case errors.Is(err, errFatal):
+			return err
+		case err != nil:
+			if ctx.Err() == nil {
+				b.Log.Warn("a post has to wait", "case", c.Number, "channel", channel, "err", err)
+			}
+			failures++
+			pause = max(pause, backoff(failures, time.Second, maxPause))
+		default:
+			failures = 0
+		}
+		sleep(ctx, pause)
+	}
+	return nil
+}
+
+// send posts what the case has to tell: its card if it has none, else a reply.
+func (b *Bot) send(ctx context.Context, c journal.Case) (pause time.Duration, err error) {
+	var drafts []journal.Draft
+	if c.State == journal.StatePending && c.CardTS == "" {
+		cause, err := b.mayShow(ctx, c)
+		if err != nil {
+			return 0, fmt.Errorf("looking up the channel: %w", err)
+		}
+		if cause != "" {
+			return 0, b.noCard(ctx, c, cause)
+		}
+		drafts = []journal.Draft{b.offer(ctx, c)}
+	}
+	c, p, err := b.Journal.Sending(ctx, c.Number, drafts...)
+	if err != nil {
+		return 0, fmt.Errorf("recording that a post leaves: %w", err)
+	}
+	var m message
+	thread := ""
+	if p.Kind == journal.Card {
+		m = cardView(c, b.now(), b.turn(ctx, c))
+	} else {
+		m, thread = replyView(c, p), c.CardTS
+	}
+	// From here on the post may be in Slack, so what is known of it is recorded even if
+	// the bot is stopping.
+	after := context.WithoutCancel(ctx)
+	ts, threaded, err := b.post(after, p.Channel, thread, m, b.metadata(c, p))
+	if err != nil {
+		return b.notSent(after, c, p, err)
+	}
+	if !threaded {
+		b.Log.Warn("the card is gone, a reply stands in the channel by itself", "case", c.Number)
+	}
+	return 0, b.sent(after, p, ts)
+}
+
+func (b *Bot) sent(ctx context.Context, p journal.Post, ts string) error {
+	if p.Kind == journal.Card {
+		b.requesters.take(p.Case, b.now()) // nobody needs to be told that it failed
+	}
+	b.Log.Info("posted", "case", p.Case, "post", p.Kind, "entries", fmt.Sprintf("%d-%d", p.First, p.Last))
+	return b.insist(ctx, "recording that a post was sent", func(ctx context.Context) error { return b.Journal.Sent(ctx, p, ts) })
+}
+
+// mayShow reports why the card must not be shown in its channel, or "". With an audit
+// channel the channel of the command need not be known to the bot.
+func (b *Bot) mayShow(ctx context.Context, c journal.Case) (cause string, err error) {
+	for _, id := range []string{c.Channel, c.From} {
+		external, err := b.lookUpChannel(ctx, id)
+		if err != nil {
+			fate, _ := fateOf(err)
+			switch {
+			case fate == tokenFatal:
+				return "", b.fatal(err)
+			case fate == refused && id == c.Channel:
+				return slackCode(err), nil
+			case fate == refused:
+				continue
+			}
+			return "", err
+		}
+		if external && !b.listedChannel(id) {
+			return "shared_channel", nil
+		}
+		if c.Channel == c.From {
+			break
+		}
+	}
+	return "", nil
+}
+
+// noCard ends a case whose card cannot be shown.
+func (b *Bot) noCard(ctx context.Context, c journal.Case, cause string) error {
+	c, p, err := b.Journal.Sending(ctx, c.Number)
+	if err != nil {
+		return fmt.Errorf("recording that a card cannot be sent: %w", err)
+	}
+	return b.undeliverable(context.WithoutCancel(ctx), c, p, cause)
+}
+
+// offer looks who is in the room and sets the deadline, both as of now: the card leaves next.
+func (b *Bot) offer(ctx context.Context, c journal.Case) journal.Draft {
+	f := b.look(ctx, c.Room, headWait)
+	f.Until = journal.MicrosOf(b.now().Add(b.ConfirmTimeout))
+	return journal.Draft{Kind: journal.Offered, Facts: f}
+}
+
+// metadata lets the journal and Slack witness each other.
+func (b *Bot) metadata(c journal.Case, p journal.Post) slack.SlackMetadata {
+	return slack.SlackMetadata{EventType: metadataEvent, EventPayload: map[string]any{
+		"journal": b.Journal.ID(), "case": p.Case, "kind": string(p.Kind),
+		"first": p.First, "last": p.Last, "hash": p.Hash(c),
+	}}
+}
+
+// notSent records what an error means for the post.
+func (b *Bot) notSent(ctx context.Context, c journal.Case, p journal.Post, cause error) (pause time.Duration, err error) {
+	fate, wait := fateOf(cause)
+	switch fate {
+	case tooFast:
+		// Certainly not in Slack: the lane waits, and the same post leaves first.
+		b.Log.Info("Slack asks to wait", "channel", p.Channel, "wait", wait)
+		return wait, b.insist(ctx, "recording that a post waits", func(ctx context.Context) error {
+			return b.Journal.NotSent(ctx, p, b.now(), "Slack asked to wait")
+		})
+	case tokenFatal:
+		err := b.fatal(cause)
+		return 0, errors.Join(err, b.Journal.NotSent(ctx, p, b.now(), cause.Error()))
+	case refused:
+		return 0, b.undeliverable(ctx, c, p, slackCode(cause))
+	case notDone:
+		err := b.insist(ctx, "recording that a post waits", func(ctx context.Context) error {
+			return b.Journal.NotSent(ctx, p, b.now(), "Slack could not be reached")
+		})
+		return 0, errors.Join(fmt.Errorf("posting: %w", cause), err)
+	}
+	err = b.insist(ctx, "recording that a post is in doubt", func(ctx context.Context) error {
+		return b.Journal.Doubt(ctx, p, b.now().Add(b.PostRecheck), "no clear answer from Slack")
+	})
+	return 0, errors.Join(fmt.Errorf("posting, with no clear answer: %w", cause), err)
+}
+
+// resolve finds out whether a post in doubt is in Slack. Only if Slack shows that it is
+// not is it sent again; if Slack cannot be read, it is read again later.
+func (b *Bot) resolve(ctx context.Context, c journal.Case, p journal.Post) (pause time.Duration, err error) {
+	after := context.WithoutCancel(ctx)
+	if due := p.Tried.Add(b.PostRecheck); b.now().Before(due) { // left by a process that died
+		return 0, b.Journal.Doubt(after, p, due, "the bot stopped while it was sent")
+	}
+	ts, err := b.find(ctx, c, p)
+	switch {
+	case ctx.Err() != nil:
+		return 0, nil
+	case err == nil && ts != "":
+		return 0, b.sent(after, p, ts)
+	case err == nil:
+		return 0, b.insist(after, "recording that a post waits", func(ctx context.Context) error {
+			return b.Journal.NotSent(ctx, p, b.now(), "looked for, not found")
+		})
+	}
+	fate, wait := fateOf(err)
+	if fate == refused {
+		return 0, b.undeliverable(after, c, p, slackCode(err))
+	}
+	if fate == tokenFatal {
+		return 0, b.fatal(err)
+	}
+	return wait, errors.Join(fmt.Errorf("looking for a post: %w", err),
+		b.Journal.Doubt(after, p, b.now().Add(max(wait, b.PostRecheck)), "could not be looked for"))
+}
+
+// find looks for a post in the channel (a card) or its thread (a reply).
+func (b *Bot) find(ctx context.Context, c journal.Case, p journal.Post) (ts string, err error) {
+	oldest := fmt.Sprintf("%d.000000", p.Tried.Add(-clockSkew).Unix())
+	cursor := ""
+	for range maxPages {
+		var messages []slack.Message
+		if p.Kind == journal.Card {
+			page, err := b.Slack.GetConversationHistoryContext(ctx, &slack.GetConversationHistoryParameters{
+				ChannelID: p.Channel, Oldest: oldest, Cursor: cursor, Limit: pageLength, IncludeAllMetadata: true})
+			if err != nil {
+				return "", err
+			}
+			messages, cursor = page.Messages, page.ResponseMetaData.NextCursor
+		} else {
+			page, _, next, err := b.Slack.GetConversationRepliesContext(ctx, &slack.GetConversationRepliesParameters{
+				ChannelID: p.Channel, Timestamp: c.CardTS, Oldest: oldest, Cursor: cursor, Limit: pageLength, IncludeAllMetadata: true})
+			if code := slackCode(err); code == "thread_not_found" || code == "message_not_found" {
+				return "", nil // the card was deleted, and its thread with it
+			}
+			if err != nil {
+				return "", err
+			}
+			messages, cursor = page, next
+		}
+		for _, m := range messages {
+			if b.shows(m, p) {
+				return m.Timestamp, nil
+			}
+		}
+		if cursor == "" {
+			return "", nil
+		}
+	}
+	return "", fmt.Errorf("more than %d messages since %s", maxPages*pageLength, p.Tried.Format(time.RFC3339))
+}
+
+// shows reports whether m is the post p: written by this bot, about the same entries.
+func (b *Bot) shows(m slack.Message, p journal.Post) bool {
+	if m.BotID != b.self().botID && m.User != b.self().user || m.Metadata.EventType != metadataEvent {
+		return false
+	}
+	payload := m.Metadata.EventPayload
+	first, ok := payload["first"].(float64) // exact up to 2^53
+	return ok && int64(first) == p.First && payload["kind"] == string(p.Kind) && payload["journal"] == b.Journal.ID()
+}
+
+// undeliverable records that Slack refuses a post for good, and tells the person it was
+// for in another way.
+func (b *Bot) undeliverable(ctx context.Context, c journal.Case, p journal.Post, code string) error {
+	why := remedy(code)
+	var after journal.Case
+	err := b.insist(ctx, "recording that a post cannot be delivered", func(ctx context.Context) (err error) {
+		after, err = b.Journal.Undeliverable(ctx, p, code, why)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	b.Log.Error("a post cannot be delivered", "case", c.Number, "post", p.Kind, "channel", p.Channel, "cause", code)
+	if p.Kind == journal.Card {
+		m := textMessage(line{bold("#%d", c.Number), say(" was not shown, so nothing was closed ("), room(c.Room), say("): %s.", why)})
+		if url := b.requesters.take(c.Number, b.now()); url != "" {
+			b.whisper(url, m)
+			return nil
+		}
+		return b.direct(ctx, after.Requester, m)
+	}
+	who := c.ConfirmedBy
+	if who == "" {
+		who = c.Requester
+	}
+	return b.direct(ctx, who, textMessage(append(line{say("Not shown in "), channel(p.Channel), say(" (%s): ", why)}, endLine(c)...)))
+}
+
+// direct sends a direct message, best effort: the journal has the facts.
+func (b *Bot) direct(ctx context.Context, person string, m message) error {
+	ctx, cancel := context.WithTimeout(ctx, b.SlackTimeout)
+	defer cancel()
+	if _, _, err := b.Slack.PostMessageContext(ctx, person, contents(m)...); err != nil {
+		b.Log.Warn("a direct message could not be sent", "user", person, "err", err)
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+
+	"zegoclose/authz"
+	"zegoclose/bot"
+	"zegoclose/internal/journal"
+
+	"github.com/lmittmann/tint"
+	"github.com/slack-go/slack"
+)
+
+// runCommand runs the bot until it is told to stop.
+type runCommand struct{}
+
+// Run wires the parts together in the order in which they depend on each other.
+func (runCommand) Run(ctx context.Context, w *world) error {
+	c, err := readConfig(w.environ)
+	if err != nil {
+		return err
+	}
+	log := newLogger(c, w)
+	log.Info("starting", "version", version())
+
+	jrnl, err := journal.Open(ctx, journal.Config{Path: c.DatabaseURL, LockWait: c.LockWait, Log: log})
+	if err != nil {
+		return err
+	}
+	defer jrnl.Close()
+
+	web := &http.Client{Timeout: c.SlackTimeout, Transport: slackTransport()}
+	api := slack.New(string(c.SlackBotToken), slack.OptionAppLevelToken(string(c.SlackAppToken)),
+		slack.OptionHTTPClient(web), slack.OptionAPIURL(strings.TrimSuffix(c.SlackURL, "/")+"/"))
+
+	return bot.New(bot.Config{
+		Slack: api, HTTP: web, Zego: c.zegoClient(), Journal: jrnl, Log: log,
+		Policy:            authz.Policy{Users: c.AllowedUsers, Groups: c.AllowedUserGroups, Channels: c.AllowedChannels},
+		AuditChannel:      c.AuditChannel,
+		Text:              c.SlackText,
+		SendReason:        c.ZegoSendReason,
+		RoomCloseCallback: c.ZegoRoomCloseCallback,
+		MaxPendingPerUser: c.MaxPendingPerUser,
+		Connections:       c.SlackConnections,
+		ConfirmTimeout:    c.ConfirmTimeout,
+		CloseWithin:       c.CloseWithin,
+		CloseInterval:     c.ZegoCloseInterval,
+		ZegoTimeout:       c.ZegoTimeout,
+		LookAfter:         c.ZegoLooks,
+		SlackTimeout:      c.SlackTimeout,
+		PostRecheck:       c.SlackRecheck,
+	}).Run(ctx)
+}
+
+// slackTransport keeps connections for all lanes that may post at once.
+func slackTransport() http.RoundTripper {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConnsPerHost = 16
+	return t
+}
+
+// newLogger writes coloured lines to a terminal and JSON to anything else.
+func newLogger(c config, w *world) *slog.Logger {
+	if c.LogFormat == "tint" || c.LogFormat == "auto" && isTerminal(w) {
+		return slog.New(tint.NewHandler(w.stderr, &tint.Options{Level: c.LogLevel, TimeFormat: "15:04:05.000", NoColor: !isTerminal(w)}))
+	}
+	return slog.New(slog.NewJSONHandler(w.stderr, &slog.HandlerOptions{Level: c.LogLevel}))
+}
+
+func isTerminal(w *world) bool {
+	f, ok := w.stderr.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
