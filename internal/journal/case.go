@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -55,8 +56,9 @@ var outcomes = map[State][]State{
 	StateUnknown:   {StateClosed, StateAbsent, StateFailed},
 }
 
-// next returns the state to which an entry leads a case in state s.
-func next(s State, k Kind, f Facts) (State, error) {
+// next returns the state to which an entry leads the case.
+func (c *Case) next(k Kind, f Facts) (State, error) {
+	s := c.State
 	st, ok := steps[k]
 	if !ok || !slices.Contains(st.from, s) {
 		return "", fmt.Errorf("a case that is %q cannot be %s", s, k)
@@ -64,6 +66,9 @@ func next(s State, k Kind, f Facts) (State, error) {
 	if k == Ended {
 		if !slices.Contains(outcomes[s], f.Outcome) {
 			return "", fmt.Errorf("a case that is %q cannot end %q", s, f.Outcome)
+		}
+		if code := c.LastAnswer().Code; f.Outcome == StateClosed && (code == nil || *code != 0) {
+			return "", errors.New("a case is closed only after ZEGO answered code 0")
 		}
 		return f.Outcome, nil
 	}
@@ -128,7 +133,7 @@ type Case struct {
 
 // apply lets one more entry take effect.
 func (c *Case) apply(e Entry) error {
-	to, err := next(c.State, e.Kind, e.Facts)
+	to, err := c.next(e.Kind, e.Facts)
 	if err != nil {
 		return err
 	}
@@ -143,7 +148,9 @@ func (c *Case) apply(e Entry) error {
 		c.RequestedAt, c.ShowBy, c.ConfirmBy = e.Time, f.Until.Time(), f.Until.Time()
 	case Offered:
 		c.Before = Count{At: e.Time, People: f.People, Missing: f.Missing}
-		c.ConfirmBy = f.Until.Time()
+		if f.Until != 0 {
+			c.ConfirmBy = f.Until.Time()
+		}
 	case Confirmed:
 		c.ConfirmedBy, c.ConfirmedAt, c.CloseBy = f.By, e.Time, f.Until.Time()
 	case Attempted:
@@ -161,6 +168,17 @@ func (c *Case) apply(e Entry) error {
 	c.State = to
 	c.Entries = append(c.Entries, e)
 	return nil
+}
+
+// due is when the present state runs out; the zero time if it does not.
+func (c *Case) due() time.Time {
+	switch c.State {
+	case StatePending:
+		return c.ConfirmBy
+	case StateConfirmed:
+		return c.CloseBy
+	}
+	return time.Time{}
 }
 
 // LastAnswer returns the answer of the latest call, or the zero Answer.

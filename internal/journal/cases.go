@@ -10,91 +10,92 @@ import (
 
 const (
 	selectEntry = `SELECT number, case_, kind, time, body, prev, hash FROM entries`
-	selectCase  = `SELECT state, token, card_ts, again FROM cases WHERE number = $1`
-	selectStory = selectEntry + ` WHERE case_ = $1 ORDER BY number`
+	// One statement, so that the row and its entries are of the same moment.
+	selectCase = `SELECT c.state, c.token, c.card_ts, c.again, e.number, e.case_, e.kind, e.time, e.body, e.prev, e.hash
+		FROM cases c JOIN entries e ON e.case_ = c.number WHERE c.number = $1 ORDER BY e.number`
 )
 
 // Case returns one case with its whole story, or ErrNoCase.
 func (j *Journal) Case(ctx context.Context, number int64) (Case, error) {
-	var r caseRow
-	err := j.read.QueryRowContext(ctx, selectCase, number).Scan(&r.state, &r.token, &r.cardTS, &r.again)
+	rows, err := j.read.QueryContext(ctx, selectCase, number)
 	if err != nil {
 		return Case{}, caseError(number, err)
 	}
-	rows, err := j.read.QueryContext(ctx, selectStory, number)
-	if err != nil {
-		return Case{}, caseError(number, err)
-	}
-	return r.tell(number, rows)
+	return tell(number, rows)
 }
 
 // CaseByToken returns the case whose buttons carry token, or ErrNoCase.
 func (j *Journal) CaseByToken(ctx context.Context, token string) (Case, error) {
 	var number int64
-	if err := j.read.QueryRowContext(ctx, `SELECT number FROM cases WHERE token = $1`, token).Scan(&number); err != nil {
-		return Case{}, caseError(0, err)
+	err := j.read.QueryRowContext(ctx, `SELECT number FROM cases WHERE token = $1`, token).Scan(&number)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Case{}, ErrNoCase
+	}
+	if err != nil {
+		return Case{}, fmt.Errorf("looking for the case of a button: %w", err)
 	}
 	return j.Case(ctx, number)
 }
 
 // load is Case within a write.
 func (t *txn) load(number int64) (Case, error) {
-	var r caseRow
-	if err := t.row(selectCase, number).Scan(&r.state, &r.token, &r.cardTS, &r.again); err != nil {
-		return Case{}, caseError(number, err)
-	}
-	rows, err := t.rows(selectStory, number)
+	rows, err := t.rows(selectCase, number)
 	if err != nil {
 		return Case{}, caseError(number, err)
 	}
-	return r.tell(number, rows)
+	return tell(number, rows)
 }
 
 func caseError(number int64, err error) error {
-	if errors.Is(err, sql.ErrNoRows) {
-		return ErrNoCase
-	}
 	return fmt.Errorf("reading case #%d: %w", number, err)
 }
 
-// caseRow is what a case's row knows beyond its entries.
-type caseRow struct {
-	state         State
-	token, cardTS string
-	again         int64
-}
-
-// tell makes the case from its entries and refuses a row that says otherwise.
-func (r caseRow) tell(number int64, rows *sql.Rows) (Case, error) {
-	es, err := scanEntries(rows)
-	if err != nil {
-		return Case{}, caseError(number, err)
-	}
-	c := Case{Token: r.token, CardTS: r.cardTS, AgainIs: r.again}
-	for _, e := range es {
+// tell makes a case from its row and entries, and refuses a row that says otherwise than they.
+func tell(number int64, rows *sql.Rows) (Case, error) {
+	defer rows.Close()
+	var c Case
+	var kept State
+	for rows.Next() {
+		e, err := scanEntry(rows, &kept, &c.Token, &c.CardTS, &c.AgainIs)
+		if err != nil {
+			return Case{}, caseError(number, err)
+		}
 		if err := c.apply(e); err != nil {
 			return Case{}, fmt.Errorf("%w: case #%d, entry %d: %w", ErrDamaged, number, e.Number, err)
 		}
 	}
-	if c.State != r.state {
-		return Case{}, fmt.Errorf("%w: case #%d is kept as %q but its entries say %q", ErrDamaged, number, r.state, c.State)
+	if err := rows.Err(); err != nil {
+		return Case{}, caseError(number, sqlError{err})
+	}
+	if len(c.Entries) == 0 {
+		return Case{}, ErrNoCase
+	}
+	if c.State != kept {
+		return Case{}, fmt.Errorf("%w: case #%d is kept as %q but its entries say %q", ErrDamaged, number, kept, c.State)
 	}
 	return c, nil
+}
+
+// scanEntry reads an entry from the columns that follow those before it.
+func scanEntry(rows *sql.Rows, before ...any) (e Entry, err error) {
+	var micros int64
+	if err := rows.Scan(append(before, &e.Number, &e.Case, &e.Kind, &micros, &e.Body, &e.Prev, &e.Hash)...); err != nil {
+		return Entry{}, sqlError{err}
+	}
+	e.Time = time.UnixMicro(micros).UTC()
+	if e.Facts, err = decode(e.Body); err != nil {
+		return Entry{}, fmt.Errorf("%w: entry %d: %w", ErrDamaged, e.Number, err)
+	}
+	return e, nil
 }
 
 func scanEntries(rows *sql.Rows) ([]Entry, error) {
 	defer rows.Close()
 	var es []Entry
 	for rows.Next() {
-		var e Entry
-		var micros int64
-		if err := rows.Scan(&e.Number, &e.Case, &e.Kind, &micros, &e.Body, &e.Prev, &e.Hash); err != nil {
+		e, err := scanEntry(rows)
+		if err != nil {
 			return nil, err
-		}
-		e.Time = time.UnixMicro(micros).UTC()
-		var err error
-		if e.Facts, err = decode(e.Body); err != nil {
-			return nil, fmt.Errorf("entry %d: %w", e.Number, err)
 		}
 		es = append(es, e)
 	}
@@ -107,11 +108,14 @@ func scanNumbers(rows *sql.Rows) ([]int64, error) {
 	for rows.Next() {
 		var n int64
 		if err := rows.Scan(&n); err != nil {
-			return nil, err
+			return nil, sqlError{err}
 		}
 		ns = append(ns, n)
 	}
-	return ns, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, sqlError{err}
+	}
+	return ns, nil
 }
 
 // Draft is an entry to be.
@@ -122,18 +126,18 @@ type Draft struct {
 
 // Record appends drafts to a case if its state still is from, and returns the case after
 // it. If somebody else was first it returns the case as it is and ErrSettled.
-func (j *Journal) Record(ctx context.Context, number int64, from State, drafts ...Draft) (c Case, err error) {
-	err = j.write(ctx, func(t *txn) error {
-		c, err = t.load(number)
+func (j *Journal) Record(ctx context.Context, number int64, from State, drafts ...Draft) (Case, error) {
+	return write(ctx, j, func(t *txn) (Case, error) {
+		c, err := t.load(number)
 		if err != nil {
-			return err
+			return Case{}, err
 		}
 		if c.State != from {
-			return ErrSettled
+			return c, ErrSettled
 		}
-		return t.record(&c, drafts...)
+		err = t.record(&c, drafts...)
+		return c, err
 	})
-	return c, err
 }
 
 // record appends drafts to c and moves its row along. The row's own state is compared once
@@ -159,16 +163,14 @@ func (t *txn) record(c *Case, drafts ...Draft) error {
 func (t *txn) move(c *Case, before State, e Entry) error {
 	st := steps[e.Kind]
 	tells := st.tells || e.Kind == Answered && e.Facts.Effect == string(StateUnknown)
-	n, err := t.change(`UPDATE cases SET state = $1, last = $2,
-			due        = CASE WHEN $3 > 0 THEN $3 WHEN $1 IN ('pending', 'confirmed') THEN due ELSE 0 END,
-			not_before = CASE WHEN $4 > 0 THEN $4 ELSE not_before END,
-			turn       = CASE WHEN $5 THEN $2 ELSE turn END,
-			ended      = CASE WHEN ended = 0 AND $6 THEN $2 ELSE ended END,
-			told       = CASE WHEN $7 THEN $2 ELSE told END,
-			drawn      = CASE WHEN $8 THEN $2 ELSE drawn END
+	n, err := t.change(`UPDATE cases SET state = $1, last = $2, due = $3, not_before = $4,
+			turn  = CASE WHEN $5 THEN $2 ELSE turn END,
+			ended = CASE WHEN $6 THEN $2 ELSE ended END,
+			told  = CASE WHEN $7 THEN $2 ELSE told END,
+			drawn = CASE WHEN $8 THEN $2 ELSE drawn END
 		WHERE number = $9 AND state = $10`,
-		string(c.State), e.Number, int64(e.Facts.Until), int64(e.Facts.Turn), e.Kind == Confirmed,
-		!c.State.Open(), tells, st.draws, c.Number, string(before))
+		string(c.State), e.Number, int64(MicrosOf(c.due())), int64(MicrosOf(c.NotBefore)),
+		e.Kind == Confirmed, e.Kind.ends(), tells, st.draws, c.Number, string(before))
 	if err != nil {
 		return err
 	}
@@ -177,7 +179,7 @@ func (t *txn) move(c *Case, before State, e Entry) error {
 	}
 	t.works[Posts] = t.works[Posts] || tells
 	t.works[Closings] = t.works[Closings] || c.State == StateConfirmed || before == StateClosing
-	t.works[Deadlines] = t.works[Deadlines] || e.Facts.Until > 0
+	t.works[Deadlines] = t.works[Deadlines] || !c.due().IsZero()
 	if st.draws {
 		return t.redraw(c.Number)
 	}

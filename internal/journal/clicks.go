@@ -1,8 +1,10 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -30,19 +32,23 @@ type Click struct {
 //   - ErrSettled: the case had moved on
 //   - ErrExpired: too late; the case has just been expired
 //   - ErrOtherCard: pressed on another message than the case's card
+//   - ErrRefused: this click has been refused by an earlier delivery
 //
 // If the card's ts is not stored yet (Slack's answer is still on its way, or was lost), the
 // click teaches it: nobody can press a card that is not there.
-func (j *Journal) Settle(ctx context.Context, k Click) (c Case, err error) {
-	var verdict error
-	err = j.write(ctx, func(t *txn) error {
-		c, verdict, err = t.settle(k)
-		return err
-	})
-	if err == nil {
-		err = verdict
+func (j *Journal) Settle(ctx context.Context, k Click) (Case, error) {
+	if k.Kind != Confirmed && k.Kind != Cancelled {
+		return Case{}, fmt.Errorf("%w: a click cannot be %q", ErrNotRecorded, k.Kind)
 	}
-	return c, err
+	type answer struct {
+		c       Case
+		verdict error
+	}
+	a, err := write(ctx, j, func(t *txn) (a answer, err error) {
+		a.c, a.verdict, err = t.settle(k)
+		return a, err
+	})
+	return a.c, cmp.Or(err, a.verdict)
 }
 
 // settle returns a verdict apart from the error, since an expiry is both recorded and told.
@@ -50,10 +56,15 @@ func (t *txn) settle(k Click) (c Case, verdict, err error) {
 	if c, err = t.load(k.Case); err != nil {
 		return c, nil, err
 	}
-	if _, seen, err := t.delivered(k.Delivery); seen || err != nil {
+	switch known, seen, err := t.delivered(k.Delivery); {
+	case err != nil:
 		return c, nil, err
+	case seen && known == 0:
+		return c, ErrRefused, nil
+	case seen:
+		return c, nil, nil
 	}
-	if c.Channel != k.Channel || c.CardTS != "" && c.CardTS != k.TS {
+	if k.Channel != c.Channel || k.TS == "" || c.CardTS != "" && k.TS != c.CardTS {
 		return c, ErrOtherCard, nil
 	}
 	if c.CardTS == "" {
@@ -61,15 +72,11 @@ func (t *txn) settle(k Click) (c Case, verdict, err error) {
 			return c, nil, err
 		}
 	}
-	due := c.ConfirmBy
-	if c.State == StateConfirmed {
-		due = c.CloseBy
-	}
 	switch {
 	case k.Kind == Confirmed && c.State != StatePending,
 		k.Kind == Cancelled && c.State != StatePending && c.State != StateConfirmed:
 		return c, ErrSettled, nil
-	case !t.now.Before(due):
+	case !t.now.Before(c.due()):
 		return c, ErrExpired, t.expire(&c)
 	}
 	facts := Facts{By: k.By.ID, Name: k.By.Name, Team: k.By.Team}
@@ -82,14 +89,20 @@ func (t *txn) settle(k Click) (c Case, verdict, err error) {
 	return c, nil, t.deliver(k.Delivery, c.Number)
 }
 
-// expire ends a pending or confirmed case whose deadline has passed.
+// expire ends a pending or confirmed case whose deadline has passed. Only a card that is
+// certainly not in Slack was never shown.
 func (t *txn) expire(c *Case) error {
 	facts := Facts{Why: "not_confirmed", Detail: "nobody confirmed in time"}
-	switch {
-	case c.State == StateConfirmed:
+	if c.State == StateConfirmed {
 		facts = Facts{Why: "not_attempted", Detail: "confirmed, but it could not be attempted in time"}
-	case c.CardTS == "":
-		facts = Facts{Why: "never_shown", Detail: "the card could not be shown in time"}
+	} else if c.CardTS == "" {
+		var onItsWay int
+		if err := t.row(`SELECT count(*) FROM posts WHERE case_ = $1 AND state IN ('sending', 'doubt')`, c.Number).Scan(&onItsWay); err != nil {
+			return err
+		}
+		if onItsWay == 0 {
+			facts = Facts{Why: "never_shown", Detail: "the card could not be shown in time"}
+		}
 	}
 	return t.record(c, Draft{Expired, facts})
 }
@@ -101,43 +114,43 @@ const expireBatch = 100
 // (the zero time if none is waiting).
 func (j *Journal) Expire(ctx context.Context) (nextDue time.Time, err error) {
 	for {
-		nextDue, err := j.nextDue(ctx)
-		if err != nil || nextDue.IsZero() || nextDue.After(j.now()) {
-			return nextDue, err
+		var due *int64
+		if err := j.read.QueryRowContext(ctx, `SELECT min(due) FROM cases WHERE due > 0`).Scan(&due); err != nil {
+			return time.Time{}, fmt.Errorf("looking for the next deadline: %w", err)
 		}
-		if err := j.write(ctx, (*txn).expireDue); err != nil {
-			return time.Time{}, err
+		if due == nil {
+			return time.Time{}, nil
+		}
+		nextDue := time.UnixMicro(*due)
+		if nextDue.After(j.now()) {
+			return nextDue, nil
+		}
+		if n, err := write(ctx, j, (*txn).expireDue); err != nil {
+			return time.Time{}, fmt.Errorf("expiring what is due: %w", err)
+		} else if n == 0 {
+			return nextDue, nil // the clock was set back just now
 		}
 	}
 }
 
-func (j *Journal) nextDue(ctx context.Context) (time.Time, error) {
-	var due *int64
-	err := j.read.QueryRowContext(ctx, `SELECT min(due) FROM cases WHERE state IN ('pending', 'confirmed')`).Scan(&due)
-	if err != nil || due == nil {
-		return time.Time{}, err
-	}
-	return time.UnixMicro(*due), nil
-}
-
-func (t *txn) expireDue() error {
-	rows, err := t.rows(`SELECT number FROM cases WHERE state IN ('pending', 'confirmed') AND due <= $1 ORDER BY due LIMIT $2`,
-		t.now.UnixMicro(), expireBatch)
+// expireDue expires a batch of cases and returns how many.
+func (t *txn) expireDue() (int, error) {
+	rows, err := t.rows(`SELECT number FROM cases WHERE due > 0 AND due <= $1 ORDER BY due LIMIT $2`, t.now.UnixMicro(), expireBatch)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	numbers, err := scanNumbers(rows)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, n := range numbers {
 		c, err := t.load(n)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if err := t.expire(&c); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return len(numbers), nil
 }

@@ -17,12 +17,13 @@ import (
 // room a second time. While another case of the same room is being closed, this one waits.
 //
 // It returns false, and when to ask again (the zero time: when something changes), if
-// there is nothing to attempt now.
+// there is nothing to attempt now. After an error no call may be made; a claim that gets
+// onto the disk after its caller was told [ErrUnsure] is given back by itself.
 func (j *Journal) Claim(ctx context.Context) (c Case, ok bool, again time.Time, err error) {
 	for {
 		var number, notBefore int64
-		err := j.read.QueryRowContext(ctx, `SELECT number, not_before FROM cases c WHERE state = 'confirmed'
-				AND NOT EXISTS (SELECT 1 FROM cases o WHERE o.room = c.room AND o.state = 'closing')
+		err := j.read.QueryRowContext(ctx, `SELECT number, not_before FROM cases c WHERE ended = 0 AND state = 'confirmed'
+				AND NOT EXISTS (SELECT 1 FROM cases o WHERE o.room = c.room AND o.ended = 0 AND o.state = 'closing')
 			ORDER BY CASE WHEN not_before <= $1 THEN 0 ELSE not_before END, turn LIMIT 1`,
 			j.now().UnixMicro()).Scan(&number, &notBefore)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -34,54 +35,62 @@ func (j *Journal) Claim(ctx context.Context) (c Case, ok bool, again time.Time, 
 		if at := time.UnixMicro(notBefore); at.After(j.now()) {
 			return Case{}, false, at, nil
 		}
-		claimed := false
-		err = j.write(ctx, func(t *txn) error {
-			c, claimed, err = t.claim(number)
-			return err
-		})
+		c, err := writeOrUndo(ctx, j, func(t *txn) (Case, error) { return t.claim(number) }, (*txn).unclaim)
 		if err != nil && !errors.Is(err, ErrSettled) {
 			return Case{}, false, time.Time{}, fmt.Errorf("claiming case #%d: %w", number, err)
 		}
-		if claimed && err == nil {
+		if err == nil && c.State == StateClosing {
 			return c, true, time.Time{}, nil
 		}
 	}
 }
 
-func (t *txn) claim(number int64) (Case, bool, error) {
+// claim leads a confirmed case to closing, or ends it.
+func (t *txn) claim(number int64) (Case, error) {
 	c, err := t.load(number)
 	if err != nil {
-		return c, false, err
+		return Case{}, err
 	}
 	if c.State != StateConfirmed {
-		return c, false, ErrSettled
+		return c, ErrSettled
 	}
 	if !t.now.Before(c.CloseBy) {
-		return c, false, t.expire(&c)
+		err := t.expire(&c)
+		return c, err
 	}
 	other, state, err := t.rival(c)
 	if err != nil {
-		return c, false, err
+		return Case{}, err
 	}
+	d := Draft{Attempted, Facts{Call: c.Calls + 1}}
 	switch state {
 	case StateClosing:
-		return c, false, ErrSettled
+		return c, ErrSettled
 	case StateClosed:
-		return c, false, t.record(&c, Draft{Ended, Facts{Outcome: StateAbsent, Why: "already_closed", About: other,
-			Detail: fmt.Sprintf("already closed by #%d", other)}})
+		d = Draft{Ended, Facts{Outcome: StateAbsent, Why: "already_closed", About: other,
+			Detail: fmt.Sprintf("already closed by #%d", other)}}
 	case StateUnknown:
-		return c, false, t.record(&c, Draft{Ended, Facts{Outcome: StateFailed, Why: "other_unknown", About: other,
-			Detail: fmt.Sprintf("not attempted: #%d may have closed this room, ZEGO's answer to it was lost", other)}})
+		d = Draft{Ended, Facts{Outcome: StateFailed, Why: "other_unknown", About: other,
+			Detail: fmt.Sprintf("not attempted: #%d may have closed this room, ZEGO's answer to it was lost", other)}}
 	}
-	err = t.record(&c, Draft{Attempted, Facts{Call: c.Calls + 1}})
-	return c, err == nil, err
+	err = t.record(&c, d)
+	return c, err
+}
+
+// unclaim gives back a claim whose caller never heard of it, and so made no call.
+func (t *txn) unclaim(claimed Case) error {
+	c, err := t.load(claimed.Number)
+	if err != nil || c.State != StateClosing || c.Calls != claimed.Calls {
+		return err
+	}
+	return t.record(&c, Draft{Requeued, Facts{Why: "claim_late", Detail: "the journal was too slow; no call was made"}})
 }
 
 // rival finds another case of the same room, bytes equal, that stands in the way of c: one
 // that is being closed, or one that came to closed or unknown after c was requested.
 func (t *txn) rival(c Case) (number int64, state State, err error) {
 	err = t.row(`SELECT number, state FROM cases WHERE room = $1 AND number <> $2
-			AND (state = 'closing' OR state IN ('closed', 'unknown') AND ended > $3)
+			AND (ended = 0 AND state = 'closing' OR ended > $3 AND state IN ('closed', 'unknown'))
 		ORDER BY CASE state WHEN 'closing' THEN 0 WHEN 'closed' THEN 1 ELSE 2 END, ended DESC LIMIT 1`,
 		c.Room, c.Number, c.Entries[0].Number).Scan(&number, &state)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -93,7 +102,7 @@ func (t *txn) rival(c Case) (number int64, state State, err error) {
 // Unfinished lists the cases that are being closed. The process that has just got the lock
 // finds here what a dead one left: calls that may or may not have been made.
 func (j *Journal) Unfinished(ctx context.Context) ([]Case, error) {
-	rows, err := j.read.QueryContext(ctx, `SELECT number FROM cases WHERE state = 'closing' ORDER BY turn`)
+	rows, err := j.read.QueryContext(ctx, `SELECT number FROM cases WHERE ended = 0 AND state = 'closing' ORDER BY turn`)
 	if err != nil {
 		return nil, fmt.Errorf("looking for unfinished closings: %w", err)
 	}
@@ -116,7 +125,7 @@ func (j *Journal) Unfinished(ctx context.Context) ([]Case, error) {
 // being closed right now.
 func (j *Journal) Ahead(ctx context.Context, c Case) (int, error) {
 	var n int
-	err := j.read.QueryRowContext(ctx, `SELECT count(*) FROM cases WHERE state IN ('confirmed', 'closing')
+	err := j.read.QueryRowContext(ctx, `SELECT count(*) FROM cases WHERE ended = 0 AND state IN ('confirmed', 'closing')
 		AND number <> $1 AND (state = 'closing' OR turn < (SELECT turn FROM cases WHERE number = $1))`, c.Number).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("counting the queue before #%d: %w", c.Number, err)

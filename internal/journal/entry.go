@@ -29,6 +29,9 @@ const (
 	Ended     Kind = "ended"     // the outcome
 )
 
+// ends reports whether an entry of this kind ends its case.
+func (k Kind) ends() bool { return k == Cancelled || k == Expired || k == Ended }
+
 // Micros is a point in time in microseconds since 1970, UTC.
 type Micros int64
 

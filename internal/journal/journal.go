@@ -4,8 +4,9 @@
 // # What it promises
 //
 // A write that returned nil is on disk (fsync) and will be found after a crash. A write
-// that returned an error was either certainly not made ([ErrNotRecorded]) or may have
-// been ([ErrUnsure]); no third case exists, and callers must tell people apart.
+// that returned [ErrUnsure] may have been made, or may still be. Any other error means that
+// it was certainly not made: [ErrNotRecorded], or a refusal such as [ErrSettled] that is
+// itself an answer from what is on disk.
 //
 // Entries are only ever inserted. They are numbered without a gap, their times never run
 // backwards, and each bears the SHA-256 of its content and of the entry before it, so a
@@ -56,6 +57,7 @@ var (
 	ErrSettled     = errors.New("the case has moved on")
 	ErrNoCase      = errors.New("no such case")
 	ErrLocked      = errors.New("another process holds the journal")
+	ErrRefused     = errors.New("this delivery has been refused before")
 	ErrDamaged     = errors.New("the journal is damaged")
 )
 
@@ -64,7 +66,7 @@ type Config struct {
 	Path     string           // the SQLite file; made if it does not exist
 	LockWait time.Duration    // how long to wait for another process to let go of the journal
 	Now      func() time.Time // nil: time.Now
-	Log      *slog.Logger
+	Log      *slog.Logger     // nil: none
 }
 
 // Journal is an open journal that may be written to. It is safe for concurrent use.
@@ -73,15 +75,16 @@ type Journal struct {
 	now  func() time.Time
 	log  *slog.Logger
 	read *sql.DB
-	lock *fileLock
 
 	writes  chan *writeOp
+	close   func() error  // once
 	stop    chan struct{} // closed by Close
 	stopped chan struct{} // closed when the writer has returned
 	failing atomic.Pointer[error]
+	since   atomic.Pointer[time.Time] // when the transaction under way began
 
 	watchMu sync.Mutex
-	watches map[Work][]chan struct{}
+	watches [kindsOfWork][]chan struct{}
 }
 
 // Open takes the journal's lock, waiting for it up to c.LockWait, and opens the journal,
@@ -90,6 +93,9 @@ type Journal struct {
 func Open(ctx context.Context, c Config) (*Journal, error) {
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
 	}
 	lock, err := lockFile(ctx, c.Path+".lock", c.LockWait)
 	if err != nil {
@@ -109,25 +115,34 @@ func open(ctx context.Context, c Config, lock *fileLock) (*Journal, error) {
 		return nil, err
 	}
 	j := &Journal{
-		now: c.Now, log: c.Log, lock: lock,
+		now: c.Now, log: c.Log,
 		writes:  make(chan *writeOp, maxQueued),
 		stop:    make(chan struct{}),
 		stopped: make(chan struct{}),
-		watches: make(map[Work][]chan struct{}),
 	}
 	conn, err := write.Conn(ctx)
 	if err == nil {
 		err = j.prepare(ctx, conn, c.Path)
 	}
+	if err == nil {
+		j.read, err = readSQLite(c.Path)
+	}
 	if err != nil {
 		write.Close()
+		if corrupt(err) {
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
 		return nil, fmt.Errorf("opening journal %s: %w", c.Path, err)
 	}
-	if j.read, err = readSQLite(c.Path); err != nil {
-		write.Close()
-		return nil, err
-	}
-	w := &writer{j: j, db: write, conn: conn, stmts: make(map[string]*sql.Stmt)}
+	j.close = sync.OnceValue(func() error {
+		close(j.stop)
+		<-j.stopped
+		// The writing connection last: it empties the write-ahead log into the file.
+		err := errors.Join(j.read.Close(), conn.Close(), write.Close())
+		lock.unlock()
+		return err
+	})
+	w := &writer{j: j, conn: conn, stmts: make(map[string]*sql.Stmt)}
 	go w.run()
 	return j, nil
 }
@@ -139,11 +154,11 @@ func (j *Journal) prepare(ctx context.Context, conn *sql.Conn, path string) erro
 		return err
 	}
 	defer tx.Rollback()
-	var tables int
-	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = 'head'`).Scan(&tables); err != nil {
+	isNew, err := isEmpty(ctx, tx)
+	if err != nil {
 		return err
 	}
-	if tables == 0 {
+	if isNew {
 		if err := j.create(ctx, tx); err != nil {
 			return err
 		}
@@ -156,7 +171,7 @@ func (j *Journal) prepare(ctx context.Context, conn *sql.Conn, path string) erro
 	if err := j.checkTail(ctx, tx); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, `UPDATE posts SET state = 'doubt', retry = 0 WHERE state = 'sending'`); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE posts SET state = 'doubt', retry = 0 WHERE `+unsettled+` AND state = 'sending'`); err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -182,13 +197,25 @@ func (j *Journal) create(ctx context.Context, tx *sql.Tx) error {
 	return err
 }
 
-// checkTail refuses a journal whose head does not belong to its entries: it reads the last
-// hundred entries. The whole chain is checked by `zegoclose audit verify`.
+// checkTail refuses a journal whose head does not belong to its entries: it reads the first
+// and the last hundred. The whole chain is checked by `zegoclose audit verify`.
 func (j *Journal) checkTail(ctx context.Context, tx *sql.Tx) error {
-	var last int64
-	var hash string
-	if err := tx.QueryRowContext(ctx, `SELECT journal, entry, hash FROM head WHERE one = 1`).Scan(&j.id, &last, &hash); err != nil {
+	var last, lastCase, cases int64
+	var hash, opening string
+	if err := tx.QueryRowContext(ctx, `SELECT journal, entry, hash, last_case, (SELECT COALESCE(max(number), 0) FROM cases),
+			(SELECT body FROM entries WHERE number = 0) FROM head WHERE one = 1`).
+		Scan(&j.id, &last, &hash, &lastCase, &cases, &opening); err != nil {
 		return fmt.Errorf("%w: reading its head: %w", ErrDamaged, err)
+	}
+	switch f, err := decode(opening); {
+	case err != nil:
+		return fmt.Errorf("%w: entry 0: %w", ErrDamaged, err)
+	case f.Format != format:
+		return fmt.Errorf("its format is %d, this program knows %d only: run the release that wrote it", f.Format, format)
+	case f.Journal != j.id:
+		return fmt.Errorf("%w: its head names another journal than its entry 0", ErrDamaged)
+	case lastCase != cases:
+		return fmt.Errorf("%w: its head names #%d as the last case, but that is #%d", ErrDamaged, lastCase, cases)
 	}
 	rows, err := tx.QueryContext(ctx, selectEntry+` WHERE number >= $1 ORDER BY number`, last-100)
 	if err != nil {
@@ -215,20 +242,18 @@ func (j *Journal) checkTail(ctx context.Context, tx *sql.Tx) error {
 
 // Close waits for the writes under way, closes the files and lets go of the lock.
 // Writes begun later return ErrNotRecorded.
-func (j *Journal) Close() error {
-	close(j.stop)
-	<-j.stopped
-	err := j.read.Close()
-	j.lock.unlock()
-	return err
-}
+func (j *Journal) Close() error { return j.close() }
 
 // ID returns the random id that entry 0 gave this journal.
 func (j *Journal) ID() string { return j.id }
 
-// Failing returns why the journal cannot be written to at present, or nil if it can.
-// While it cannot, the writer tries again by itself every second.
+// Failing returns why the journal cannot be written to at present, or not soon enough for
+// anybody to wait for, or nil if it can. While it cannot, the writer tries again by itself
+// every second.
 func (j *Journal) Failing() error {
+	if began := j.since.Load(); began != nil && time.Since(*began) > slow {
+		return tooSlow(time.Since(*began))
+	}
 	if p := j.failing.Load(); p != nil {
 		return *p
 	}
@@ -243,6 +268,8 @@ const (
 	Edits                 // cards to draw again
 	Closings              // confirmed cases to close
 	Deadlines             // cases whose time runs out
+
+	kindsOfWork
 )
 
 // Watch returns a channel that receives whenever there may be new work of kind w. One
@@ -256,10 +283,13 @@ func (j *Journal) Watch(w Work) <-chan struct{} {
 	return ch
 }
 
-func (j *Journal) signal(works map[Work]bool) {
+func (j *Journal) signal(works [kindsOfWork]bool) {
 	j.watchMu.Lock()
 	defer j.watchMu.Unlock()
-	for w := range works {
+	for w, is := range works {
+		if !is {
+			continue
+		}
 		for _, ch := range j.watches[w] {
 			select {
 			case ch <- struct{}{}:

@@ -37,6 +37,7 @@ type Post struct {
 	TS          string
 	Tried       time.Time // when the first try began
 	Seen        int64     // card: the last entry it shows by now
+	changes     int64     // card: how often there was a reason to draw it again
 }
 
 // Hash returns the hash of the last entry the post shows, from the story of its case.
@@ -49,15 +50,22 @@ func (p Post) Hash(c Case) string {
 	return ""
 }
 
-const selectPost = `SELECT first, last, case_, kind, state, channel, ts, tried, seen FROM posts`
+const selectPost = `SELECT first, last, case_, kind, state, channel, ts, tried, seen, changes FROM posts`
 
 func scanPost(row scanner) (Post, error) {
 	var p Post
 	var tried int64
-	err := row.Scan(&p.First, &p.Last, &p.Case, &p.Kind, &p.State, &p.Channel, &p.TS, &tried, &p.Seen)
+	err := row.Scan(&p.First, &p.Last, &p.Case, &p.Kind, &p.State, &p.Channel, &p.TS, &tried, &p.Seen, &p.changes)
 	p.Tried = time.UnixMicro(tried).UTC()
 	return p, err
 }
+
+const (
+	// unsettled is the condition of the index posts_open.
+	unsettled = `state IN ('waiting', 'sending', 'doubt')`
+	// nothingUnfinished holds for a case c whose last post is settled, so that the next may leave.
+	nothingUnfinished = `NOT EXISTS (SELECT 1 FROM posts WHERE case_ = c.number AND ` + unsettled + `)`
+)
 
 // Channels lists the channels in which something is waiting to be posted now, and when the
 // next try falls due in any other (the zero time: none does).
@@ -66,12 +74,12 @@ func (j *Journal) Channels(ctx context.Context) (channels []string, next time.Ti
 	// The recursion steps from channel to channel over the index, however many cases wait in each.
 	rows, err := j.read.QueryContext(ctx, `
 		WITH RECURSIVE waiting (channel) AS (
-			SELECT min(channel) FROM cases WHERE told > posted
+			SELECT (SELECT c.channel FROM cases c WHERE c.told > c.posted AND `+nothingUnfinished+` ORDER BY c.channel LIMIT 1)
 			UNION ALL
-			SELECT (SELECT min(c.channel) FROM cases c WHERE c.told > c.posted AND c.channel > waiting.channel)
+			SELECT (SELECT c.channel FROM cases c WHERE c.told > c.posted AND c.channel > waiting.channel AND `+nothingUnfinished+` ORDER BY c.channel LIMIT 1)
 				FROM waiting WHERE waiting.channel IS NOT NULL)
 		SELECT channel FROM waiting WHERE channel IS NOT NULL
-		UNION SELECT channel FROM posts WHERE state IN ('waiting', 'doubt') AND retry <= $1`, now)
+		UNION SELECT channel FROM posts WHERE `+unsettled+` AND state <> 'sending' AND retry <= $1`, now)
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("looking for posts to send: %w", err)
 	}
@@ -87,7 +95,7 @@ func (j *Journal) Channels(ctx context.Context) (channels []string, next time.Ti
 		return nil, time.Time{}, fmt.Errorf("looking for posts to send: %w", err)
 	}
 	var retry *int64
-	if err := j.read.QueryRowContext(ctx, `SELECT min(retry) FROM posts WHERE state IN ('waiting', 'doubt') AND retry > $1`, now).Scan(&retry); err != nil {
+	if err := j.read.QueryRowContext(ctx, `SELECT min(retry) FROM posts WHERE `+unsettled+` AND state <> 'sending' AND retry > $1`, now).Scan(&retry); err != nil {
 		return nil, time.Time{}, fmt.Errorf("looking for posts to send: %w", err)
 	}
 	if retry != nil {
@@ -101,15 +109,14 @@ func (j *Journal) Channels(ctx context.Context) (channels []string, next time.Ti
 // tell. Order within a case is kept: nothing new is sent before the last post is settled.
 func (j *Journal) NextPost(ctx context.Context, channel string) (c Case, unfinished *Post, ok bool, err error) {
 	p, err := scanPost(j.read.QueryRowContext(ctx, selectPost+
-		` WHERE channel = $1 AND state IN ('waiting', 'doubt') AND retry <= $2 ORDER BY first LIMIT 1`, channel, j.now().UnixMicro()))
+		` WHERE channel = $1 AND `+unsettled+` AND state <> 'sending' AND retry <= $2 ORDER BY first LIMIT 1`, channel, j.now().UnixMicro()))
 	number := p.Case
 	switch {
 	case err == nil:
 		unfinished = &p
 	case errors.Is(err, sql.ErrNoRows):
 		err = j.read.QueryRowContext(ctx, `SELECT number FROM cases c WHERE channel = $1 AND told > posted
-				AND NOT EXISTS (SELECT 1 FROM posts p WHERE p.case_ = c.number AND p.state IN ('waiting', 'sending', 'doubt'))
-			ORDER BY told LIMIT 1`, channel).Scan(&number)
+				AND `+nothingUnfinished+` ORDER BY told LIMIT 1`, channel).Scan(&number)
 		if errors.Is(err, sql.ErrNoRows) {
 			return Case{}, nil, false, nil
 		}
@@ -128,28 +135,39 @@ func (j *Journal) NextPost(ctx context.Context, channel string) (c Case, unfinis
 //
 // To a case that is still pending, and so about to show its card, the drafts are appended
 // first; or it is expired if the time to show the card is over, and the card says that.
-func (j *Journal) Sending(ctx context.Context, number int64, drafts ...Draft) (c Case, p Post, err error) {
-	err = j.write(ctx, func(t *txn) error {
-		if c, err = t.load(number); err != nil {
-			return err
+//
+// It returns [ErrSettled] if there is nothing to send. After any error nothing may be sent; a
+// post that gets onto the disk after its caller was told [ErrUnsure] goes back to waiting.
+func (j *Journal) Sending(ctx context.Context, number int64, drafts ...Draft) (Case, Post, error) {
+	type answer struct {
+		c Case
+		p Post
+	}
+	a, err := writeOrUndo(ctx, j, func(t *txn) (a answer, err error) {
+		if a.c, err = t.load(number); err != nil {
+			return answer{}, err
 		}
-		if c.State == StatePending && !t.now.Before(c.ShowBy) {
-			err = t.expire(&c)
-		} else if c.State == StatePending {
-			err = t.record(&c, drafts...)
+		if a.c.State == StatePending && a.c.CardTS == "" {
+			if t.now.Before(a.c.ShowBy) {
+				err = t.record(&a.c, drafts...)
+			} else {
+				err = t.expire(&a.c)
+			}
 		}
 		if err != nil {
-			return err
+			return answer{}, err
 		}
-		p, err = t.sending(c)
-		return err
+		a.p, err = t.sending(a.c)
+		return a, err
+	}, func(t *txn, a answer) error {
+		return t.unsent(a.p, PostWaiting, t.now, "the journal was too slow to send it")
 	})
-	return c, p, err
+	return a.c, a.p, err
 }
 
 func (t *txn) sending(c Case) (Post, error) {
 	last := c.Entries[len(c.Entries)-1].Number
-	p, err := scanPost(t.row(selectPost+` WHERE case_ = $1 AND state <> 'sent' AND state <> 'undeliverable'`, c.Number))
+	p, err := scanPost(t.row(selectPost+` WHERE case_ = $1 AND `+unsettled, c.Number))
 	switch {
 	case err == nil && p.State != PostWaiting:
 		return p, fmt.Errorf("%w: a post of #%d is still %s", ErrSettled, c.Number, p.State)
@@ -159,23 +177,18 @@ func (t *txn) sending(c Case) (Post, error) {
 			return p, err
 		}
 	case errors.Is(err, sql.ErrNoRows):
-		var posted int64
-		if err := t.row(`SELECT posted FROM cases WHERE number = $1`, c.Number).Scan(&posted); err != nil {
+		var posted, told int64
+		if err := t.row(`SELECT posted, told FROM cases WHERE number = $1`, c.Number).Scan(&posted, &told); err != nil {
 			return p, err
+		}
+		if told <= posted {
+			return p, fmt.Errorf("%w: #%d has nothing to tell that has no post", ErrSettled, c.Number)
 		}
 		p = Post{Last: last, Case: c.Number, Kind: Reply, State: PostSending, Channel: c.Channel, Tried: t.now}
 		if posted == 0 {
 			p.Kind = Card
 		}
-		for _, e := range c.Entries {
-			if e.Number > posted {
-				p.First = e.Number
-				break
-			}
-		}
-		if p.First == 0 {
-			return p, fmt.Errorf("%w: every entry of #%d has a post", ErrSettled, c.Number)
-		}
+		p.First = c.Between(posted+1, last)[0].Number
 		if err := t.exec(`INSERT INTO posts (first, last, case_, kind, state, channel, tried) VALUES ($1, $2, $3, $4, 'sending', $5, $6)`,
 			p.First, p.Last, p.Case, string(p.Kind), p.Channel, t.now.UnixMicro()); err != nil {
 			return p, err
@@ -189,7 +202,8 @@ func (t *txn) sending(c Case) (Post, error) {
 // Sent records that the post is in Slack with ts. For a card that is news (a click may
 // have told it before), and becomes an entry.
 func (j *Journal) Sent(ctx context.Context, p Post, ts string) error {
-	return j.write(ctx, func(t *txn) error {
+	return j.change(ctx, func(t *txn) error {
+		t.works[Posts] = true // the case's next post need not wait any longer
 		if p.Kind == Reply {
 			return t.exec(`UPDATE posts SET state = 'sent', ts = $1, retry = 0, cause = '' WHERE first = $2`, ts, p.First)
 		}
@@ -213,10 +227,17 @@ func (t *txn) shown(c *Case, ts string) error {
 	if err := t.exec(`UPDATE cases SET card_ts = $1 WHERE number = $2`, ts, c.Number); err != nil {
 		return err
 	}
-	t.works[Posts], t.works[Edits] = true, true
-	return t.exec(`UPDATE posts SET state = 'sent', ts = $1, seen = last, retry = 0, cause = '',
-			redraw = CASE WHEN last < (SELECT drawn FROM cases WHERE number = $2) THEN $3 ELSE 0 END
-		WHERE case_ = $2 AND kind = 'card'`, ts, c.Number, t.now.UnixMicro())
+	t.works[Posts] = true
+	if err := t.exec(`UPDATE posts SET state = 'sent', ts = $1, seen = last, retry = 0, cause = ''
+		WHERE case_ = $2 AND kind = 'card'`, ts, c.Number); err != nil {
+		return err
+	}
+	var news int // what has changed the card since it was sent
+	if err := t.row(`SELECT count(*) FROM posts p JOIN cases c ON c.number = p.case_
+		WHERE p.case_ = $1 AND p.kind = 'card' AND p.last < c.drawn`, c.Number).Scan(&news); err != nil || news == 0 {
+		return err
+	}
+	return t.redraw(c.Number)
 }
 
 // NotSent records that the post is certainly not in Slack and may be tried again at retry.
@@ -232,42 +253,47 @@ func (j *Journal) Doubt(ctx context.Context, p Post, retry time.Time, cause stri
 // Undeliverable records that Slack refuses the post for good. A card that cannot be shown
 // takes its case with it: a room may only be closed where it is on record, so a case that
 // still could is cancelled.
-func (j *Journal) Undeliverable(ctx context.Context, p Post, why, detail string) (c Case, err error) {
-	err = j.write(ctx, func(t *txn) error {
-		if c, err = t.load(p.Case); err != nil {
-			return err
+func (j *Journal) Undeliverable(ctx context.Context, p Post, why, detail string) (Case, error) {
+	return write(ctx, j, func(t *txn) (Case, error) {
+		c, err := t.load(p.Case)
+		if err != nil {
+			return Case{}, err
 		}
-		if p.Kind == Card && c.CardTS != "" {
-			return nil // it is there after all: a click has told
-		}
-		n, err := t.change(`UPDATE posts SET state = 'undeliverable', retry = 0, cause = $1
-			WHERE first = $2 AND state IN ('waiting', 'sending', 'doubt')`, detail, p.First)
-		if err != nil || n == 0 {
-			return err
-		}
-		if p.Kind != Card {
-			return nil
-		}
-		if c.State == StatePending {
-			if err := t.record(&c, Draft{Cancelled, Facts{Why: why, Detail: detail}}); err != nil {
-				return err
-			}
-		}
-		last := c.Entries[len(c.Entries)-1].Number
-		if err := t.exec(`UPDATE posts SET last = $1 WHERE first = $2`, last, p.First); err != nil {
-			return err
-		}
-		return t.exec(`UPDATE cases SET posted = $1 WHERE number = $2`, last, c.Number)
+		err = t.undeliverable(&c, p, why, detail)
+		return c, err
 	})
-	return c, err
+}
+
+func (t *txn) undeliverable(c *Case, p Post, why, detail string) error {
+	if p.Kind == Card && c.CardTS != "" {
+		return nil // it is there after all: a click has told
+	}
+	t.works[Posts] = true
+	n, err := t.change(`UPDATE posts SET state = 'undeliverable', retry = 0, cause = $1 WHERE first = $2 AND `+unsettled, detail, p.First)
+	if err != nil || n == 0 || p.Kind != Card {
+		return err
+	}
+	if c.State == StatePending {
+		if err := t.record(c, Draft{Cancelled, Facts{Why: why, Detail: detail}}); err != nil {
+			return err
+		}
+	}
+	last := c.Entries[len(c.Entries)-1].Number
+	if err := t.exec(`UPDATE posts SET last = $1 WHERE first = $2`, last, p.First); err != nil {
+		return err
+	}
+	return t.exec(`UPDATE cases SET posted = $1 WHERE number = $2`, last, c.Number)
 }
 
 func (j *Journal) postState(ctx context.Context, p Post, s PostState, retry time.Time, cause string) error {
-	return j.write(ctx, func(t *txn) error {
-		t.works[Posts] = true
-		return t.exec(`UPDATE posts SET state = $1, retry = $2, cause = $3 WHERE first = $4 AND state IN ('waiting', 'sending', 'doubt')`,
-			string(s), retry.UnixMicro(), cause, p.First)
-	})
+	return j.change(ctx, func(t *txn) error { return t.unsent(p, s, retry, cause) })
+}
+
+// unsent records that the post is waiting or in doubt, if nothing better is known of it.
+func (t *txn) unsent(p Post, s PostState, retry time.Time, cause string) error {
+	t.works[Posts] = true
+	return t.exec(`UPDATE posts SET state = $1, retry = $2, cause = $3 WHERE first = $4 AND `+unsettled,
+		string(s), int64(MicrosOf(retry)), cause, p.First)
 }
 
 // NextEdit returns a case whose card no longer shows its last word, the one that waits
@@ -277,7 +303,7 @@ func (j *Journal) NextEdit(ctx context.Context) (c Case, card Post, ok bool, aga
 	card, err = scanPost(j.read.QueryRowContext(ctx, selectPost+` WHERE redraw > 0 AND redraw <= $1 ORDER BY redraw LIMIT 1`, now))
 	if errors.Is(err, sql.ErrNoRows) {
 		var redraw *int64
-		err = j.read.QueryRowContext(ctx, `SELECT min(redraw) FROM posts WHERE redraw > $1`, now).Scan(&redraw)
+		err = j.read.QueryRowContext(ctx, `SELECT min(redraw) FROM posts WHERE redraw > 0 AND redraw > $1`, now).Scan(&redraw)
 		if err == nil && redraw != nil {
 			again = time.UnixMicro(*redraw)
 		}
@@ -295,19 +321,21 @@ func (j *Journal) NextEdit(ctx context.Context) (c Case, card Post, ok bool, aga
 
 // Edited records that the card shows the case up to entry seen and is to be drawn again
 // at redraw even if nothing happens (the zero time: it is not). If something has happened
-// since, it is due again at once.
+// since card was read, it stays due.
 func (j *Journal) Edited(ctx context.Context, card Post, seen int64, redraw time.Time) error {
-	return j.write(ctx, func(t *txn) error {
+	return j.change(ctx, func(t *txn) error {
 		t.works[Edits] = true
-		return t.exec(`UPDATE posts SET seen = $1,
-				redraw = CASE WHEN $1 < (SELECT drawn FROM cases WHERE number = case_) THEN $2 ELSE $3 END
-			WHERE first = $4`, seen, t.now.UnixMicro(), int64(MicrosOf(redraw)), card.First)
+		if err := t.exec(`UPDATE posts SET seen = $1 WHERE first = $2`, seen, card.First); err != nil {
+			return err
+		}
+		return t.exec(`UPDATE posts SET redraw = $1 WHERE first = $2 AND changes = $3`,
+			int64(MicrosOf(redraw)), card.First, card.changes)
 	})
 }
 
 // redraw makes the case's card due to be drawn again at once, if it is in Slack.
 func (t *txn) redraw(number int64) error {
 	t.works[Edits] = true
-	return t.exec(`UPDATE posts SET redraw = $1 WHERE case_ = $2 AND kind = 'card' AND state = 'sent' AND (redraw = 0 OR redraw > $1)`,
-		t.now.UnixMicro(), number)
+	return t.exec(`UPDATE posts SET changes = changes + 1, redraw = CASE WHEN redraw > 0 AND redraw <= $1 THEN redraw ELSE $1 END
+		WHERE case_ = $2 AND kind = 'card' AND state = 'sent'`, t.now.UnixMicro(), number)
 }

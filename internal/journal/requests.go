@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // refusalsRecorded is how many refusals of one person and hour become entries.
@@ -37,16 +38,24 @@ func (e *TooManyError) Error() string {
 }
 
 // Request records r as a new case. If the same delivery, or the same person for the same
-// room, already has an open case, it returns that one and false.
+// room, already has an open case, it returns that one and false. A delivery that has been
+// refused stays so: [ErrRefused].
 //
 // With AgainOf it opens at most one case for that one, or returns [ErrSettled] with the
 // case as it is.
 func (j *Journal) Request(ctx context.Context, r Request) (c Case, isNew bool, err error) {
-	err = j.write(ctx, func(t *txn) error {
-		c, isNew, err = t.request(r)
-		return err
+	if !utf8.ValidString(r.Room) { // JSON could not keep it byte for byte
+		return Case{}, false, fmt.Errorf("%w: the room id is not valid UTF-8", ErrNotRecorded)
+	}
+	type answer struct {
+		c     Case
+		isNew bool
+	}
+	a, err := write(ctx, j, func(t *txn) (a answer, err error) {
+		a.c, a.isNew, err = t.request(r)
+		return a, err
 	})
-	return c, isNew, err
+	return a.c, a.isNew, err
 }
 
 func (t *txn) request(r Request) (Case, bool, error) {
@@ -54,11 +63,19 @@ func (t *txn) request(r Request) (Case, bool, error) {
 	if err != nil {
 		return Case{}, false, err
 	}
-	if seen && known != 0 {
+	if seen {
+		if known == 0 {
+			return Case{}, false, ErrRefused
+		}
 		c, err := t.load(known)
 		return c, false, err
 	}
-	if r.AgainOf != 0 {
+	own, others, err := t.openFor(r.Room, r.By.ID)
+	if err != nil {
+		return Case{}, false, err
+	}
+	switch {
+	case r.AgainOf != 0:
 		old, err := t.load(r.AgainOf)
 		if err != nil {
 			return Case{}, false, err
@@ -66,12 +83,16 @@ func (t *txn) request(r Request) (Case, bool, error) {
 		if !old.CanTryAgain(t.now) {
 			return old, false, ErrSettled
 		}
-	} else {
-		if n, err := t.openCase(r.By.ID, r.Room); err != nil {
+	case own != 0:
+		c, err := t.load(own)
+		if err != nil {
 			return Case{}, false, err
-		} else if n != 0 {
-			c, err := t.load(n)
-			return c, false, errors.Join(err, t.deliver(r.Delivery, n))
+		}
+		if c.State == StateClosing || t.now.Before(c.due()) {
+			return c, false, t.deliver(r.Delivery, own)
+		}
+		if err := t.expire(&c); err != nil { // its time is over, though nobody has noticed yet
+			return Case{}, false, err
 		}
 	}
 	if r.MaxPending > 0 {
@@ -82,10 +103,6 @@ func (t *txn) request(r Request) (Case, bool, error) {
 		if pending >= r.MaxPending {
 			return Case{}, false, &TooManyError{pending}
 		}
-	}
-	others, err := t.othersFor(r.By.ID, r.Room)
-	if err != nil {
-		return Case{}, false, err
 	}
 	c, err := t.openNew(r, others)
 	return c, err == nil, err
@@ -125,25 +142,33 @@ func (t *txn) openNew(r Request, others []int64) (Case, error) {
 	return c, t.deliver(r.Delivery, number)
 }
 
-// openCase returns the person's own open case for the room, 0 if there is none.
-func (t *txn) openCase(person, room string) (int64, error) {
-	var n int64
-	err := t.row(`SELECT number FROM cases WHERE room = $1 AND requester = $2 AND state IN ('pending', 'confirmed', 'closing')
-		ORDER BY number DESC LIMIT 1`, room, person).Scan(&n)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
-	}
-	return n, err
-}
+// maxOthers is how many open cases of other people a new one names.
+const maxOthers = 5
 
-// othersFor lists open cases of other people for the room.
-func (t *txn) othersFor(person, room string) ([]int64, error) {
-	rows, err := t.rows(`SELECT number FROM cases WHERE room = $1 AND requester <> $2 AND state IN ('pending', 'confirmed', 'closing')
-		ORDER BY number LIMIT 5`, room, person)
+// openFor looks for open cases of the room: the person's own latest, 0 if there is none,
+// and those of other people.
+func (t *txn) openFor(room, person string) (own int64, others []int64, err error) {
+	rows, err := t.rows(`SELECT number, requester FROM cases WHERE room = $1 AND ended = 0 ORDER BY number`, room)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	return scanNumbers(rows)
+	defer rows.Close()
+	for rows.Next() {
+		var n int64
+		var requester string
+		if err := rows.Scan(&n, &requester); err != nil {
+			return 0, nil, sqlError{err}
+		}
+		if requester == person {
+			own = n
+		} else if len(others) < maxOthers {
+			others = append(others, n)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return 0, nil, sqlError{err}
+	}
+	return own, others, nil
 }
 
 // delivered reports whether this delivery has been seen before and which case it led to.
@@ -181,7 +206,7 @@ type Refusal struct {
 // Refuse records r: as an entry, or past the first few of a person and hour as a number
 // only, so that nobody can fill the record by knocking.
 func (j *Journal) Refuse(ctx context.Context, r Refusal) error {
-	return j.write(ctx, func(t *txn) error {
+	return j.change(ctx, func(t *txn) error {
 		if _, seen, err := t.delivered(r.Delivery); seen || err != nil {
 			return err
 		}
@@ -206,7 +231,7 @@ func (j *Journal) Refuse(ctx context.Context, r Refusal) error {
 // Forget removes what is only kept to recognise a second delivery, or to count, once it is
 // older than keep.
 func (j *Journal) Forget(ctx context.Context, keep time.Duration) error {
-	return j.write(ctx, func(t *txn) error {
+	return j.change(ctx, func(t *txn) error {
 		if err := t.exec(`DELETE FROM deliveries WHERE time < $1`, t.now.Add(-keep).UnixMicro()); err != nil {
 			return err
 		}

@@ -33,21 +33,22 @@ CREATE TABLE cases (
     channel    TEXT   NOT NULL,             -- where its card goes
     token      TEXT   NOT NULL UNIQUE,      -- what its buttons carry
     card_ts    TEXT   NOT NULL DEFAULT '',  -- the card's ts, once known
-    due        BIGINT NOT NULL,             -- when the present state runs out, 0 for never
+    due        BIGINT NOT NULL,             -- pending, confirmed: when that runs out; else 0
     not_before BIGINT NOT NULL DEFAULT 0,   -- confirmed: not to be attempted earlier
     turn       BIGINT NOT NULL DEFAULT 0,   -- entry of the confirmation: the order of closing
     again      BIGINT NOT NULL DEFAULT 0,   -- the case that Try again opened for this one
     first      BIGINT NOT NULL,             -- its first entry
     last       BIGINT NOT NULL,             -- its last entry
-    ended      BIGINT NOT NULL DEFAULT 0,   -- the entry that first ended it
+    ended      BIGINT NOT NULL DEFAULT 0,   -- the entry that ended it, 0 while it is open
     told       BIGINT NOT NULL,             -- its last entry that calls for a post
     drawn      BIGINT NOT NULL,             -- its last entry that changes the card
     posted     BIGINT NOT NULL DEFAULT 0    -- its last entry that has a post
 );
-CREATE INDEX cases_open   ON cases (state, turn) WHERE state IN ('pending', 'confirmed', 'closing');
-CREATE INDEX cases_due    ON cases (due) WHERE state IN ('pending', 'confirmed');
-CREATE INDEX cases_room   ON cases (room, number);
-CREATE INDEX cases_person ON cases (requester, state) WHERE state = 'pending';
+-- SQLite uses a partial index only for a query that repeats its condition word for word.
+CREATE INDEX cases_open     ON cases (state, turn) WHERE ended = 0;
+CREATE INDEX cases_due      ON cases (due) WHERE due > 0;
+CREATE INDEX cases_room     ON cases (room, ended);
+CREATE INDEX cases_person   ON cases (requester) WHERE state = 'pending';
 CREATE INDEX cases_unposted ON cases (channel, told) WHERE told > posted;
 
 -- The Slack messages that show entries: the card of a case, and the replies in its thread.
@@ -63,10 +64,11 @@ CREATE TABLE posts (
     retry     BIGINT NOT NULL DEFAULT 0,  -- waiting, doubt: not before
     cause     TEXT   NOT NULL DEFAULT '', -- why it is not sent yet, or never will be
     seen      BIGINT NOT NULL DEFAULT 0,  -- card: last entry it shows by now
-    redraw    BIGINT NOT NULL DEFAULT 0   -- card: when it must be drawn again without a new entry, 0 for never
+    changes   BIGINT NOT NULL DEFAULT 0,  -- card: how often there was a reason to draw it again
+    redraw    BIGINT NOT NULL DEFAULT 0   -- card: when it is to be drawn again, 0 for never
 );
 CREATE INDEX posts_case ON posts (case_, first);
-CREATE INDEX posts_open ON posts (channel, retry) WHERE state IN ('waiting', 'sending', 'doubt');
+CREATE INDEX posts_open ON posts (channel, first) WHERE state IN ('waiting', 'sending', 'doubt');
 CREATE INDEX posts_redraw ON posts (redraw) WHERE redraw > 0;
 
 -- What Slack has delivered lately, so that a second delivery changes nothing.

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -11,6 +12,10 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
+
+// beginWrite takes the write lock at once, so that a transaction never finds half-way that
+// somebody else has it.
+const beginWrite = `BEGIN IMMEDIATE`
 
 // openSQLite opens path for writing, making it with access for its owner alone.
 // synchronous=FULL makes a commit in WAL mode wait for its fsync. A lock held by another
@@ -36,7 +41,7 @@ func openSQLite(path string) (*sql.DB, error) {
 func readSQLite(path string) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", dsn(path, "mode=ro", "_pragma=query_only(1)", "_pragma=busy_timeout(1000)", "_pragma=cache_size(-512)"))
 	if err != nil {
-		return nil, fmt.Errorf("opening journal: %w", err)
+		return nil, err
 	}
 	db.SetMaxOpenConns(4)
 	db.SetMaxIdleConns(2)
@@ -60,6 +65,17 @@ func dsn(path string, options ...string) string {
 	return uri
 }
 
+// isEmpty reports whether there is no journal yet. It refuses somebody else's database.
+func isEmpty(ctx context.Context, tx *sql.Tx) (bool, error) {
+	var tables, heads int
+	err := tx.QueryRowContext(ctx, `SELECT count(*), count(CASE WHEN name = 'head' THEN 1 END) FROM sqlite_master WHERE type = 'table'`).
+		Scan(&tables, &heads)
+	if err == nil && tables > 0 && heads == 0 {
+		err = errors.New("this is a database, but not a journal of zegoclose; nothing in it was touched")
+	}
+	return tables == 0, err
+}
+
 // rolledBack reports whether err, returned by a commit, means that the transaction
 // certainly did not happen. After an I/O error the frames may be on disk all the same, and
 // a crash right then would bring them back: that is not certain.
@@ -80,4 +96,10 @@ func rolledBack(err error) bool {
 func violatesConstraint(err error) bool {
 	var se *sqlite.Error
 	return errors.As(err, &se) && se.Code()&0xff == sqlite3.SQLITE_CONSTRAINT
+}
+
+// corrupt reports whether err means that the file is not what SQLite wrote.
+func corrupt(err error) bool {
+	var se *sqlite.Error
+	return errors.As(err, &se) && (se.Code()&0xff == sqlite3.SQLITE_CORRUPT || se.Code()&0xff == sqlite3.SQLITE_NOTADB)
 }

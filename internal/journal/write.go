@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -14,14 +15,28 @@ const (
 	maxGroup   = 256              // writes in one commit
 	probeEvery = time.Second      // while failing: how often to try again
 	idleProbe  = 15 * time.Second // while nothing is written: how often to find out whether it could be
+	slow       = 2 * time.Second  // a commit that takes longer is of no use to somebody who waits for an answer
 )
 
 // writeOp is one write on its way to the writer.
 type writeOp struct {
 	do    func(*txn) error
-	taken atomic.Bool // by the writer, or by a caller who gave up before that
-	done  chan error  // buffered; receives exactly once if the writer took it
+	undo  func(*txn) error // takes back what do did, if its caller was gone by then; may be nil
+	stage atomic.Int32
+	done  chan error // buffered; receives exactly once if the writer took it
+
+	taken bool  // the writer's own: it has taken the write
+	err   error // the writer's own: do's own error
 }
+
+// Stages of a write. The writer takes a waiting one and finishes it; its caller may give
+// up on a waiting one, which then is not made, or leave a taken one to its fate.
+const (
+	opWaiting int32 = iota
+	opTaken
+	opFinished
+	opLeft
+)
 
 // txn is what one write sees: the transaction, and the head as of now.
 type txn struct {
@@ -31,13 +46,44 @@ type txn struct {
 	entry int64
 	hash  string
 	cases int64
-	works map[Work]bool // kinds of work that this group made
+	works [kindsOfWork]bool // kinds of work that this group made
 }
 
-// write runs do in a transaction of its own or a shared one and waits until it is on disk.
-// An error of do's own is returned as it is, and nothing of it was recorded.
-func (j *Journal) write(ctx context.Context, do func(*txn) error) error {
-	op := &writeOp{do: do, done: make(chan error, 1)}
+// write runs do in a transaction of its own or a shared one and returns what do returned,
+// once that is on disk. An error of do's own is returned as it is, with what do returned,
+// and nothing of it was recorded.
+func write[T any](ctx context.Context, j *Journal, do func(*txn) (T, error)) (T, error) {
+	return writeOrUndo(ctx, j, do, nil)
+}
+
+// change is write for what has no result.
+func (j *Journal) change(ctx context.Context, do func(*txn) error) error {
+	_, err := write(ctx, j, func(t *txn) (struct{}, error) { return struct{}{}, do(t) })
+	return err
+}
+
+// writeOrUndo is write for what its caller must know of: if the caller has been told
+// [ErrUnsure] and the write is made after all, it is followed by undo.
+func writeOrUndo[T any](ctx context.Context, j *Journal, do func(*txn) (T, error), undo func(*txn, T) error) (T, error) {
+	var none T
+	result := new(T) // the writer's until op.done says otherwise
+	op := &writeOp{done: make(chan error, 1)}
+	op.do = func(t *txn) (err error) {
+		*result, err = do(t)
+		return err
+	}
+	if undo != nil {
+		op.undo = func(t *txn) error { return undo(t, *result) }
+	}
+	err := j.submit(ctx, op)
+	if errors.Is(err, ErrNotRecorded) || errors.Is(err, ErrUnsure) {
+		return none, err
+	}
+	return *result, err
+}
+
+// submit hands op to the writer and waits for its end, but not longer than ctx allows.
+func (j *Journal) submit(ctx context.Context, op *writeOp) error {
 	select {
 	case <-j.stop:
 		return fmt.Errorf("%w: the journal is closed", ErrNotRecorded)
@@ -54,49 +100,84 @@ func (j *Journal) write(ctx context.Context, do func(*txn) error) error {
 	case <-ctx.Done():
 	case <-j.stopped:
 	}
-	if op.taken.CompareAndSwap(false, true) {
+	switch {
+	case op.stage.CompareAndSwap(opWaiting, opLeft):
 		return fmt.Errorf("%w: its turn did not come in time", ErrNotRecorded)
-	}
-	select {
-	case err := <-op.done: // it was finished just now
-		return err
-	default:
+	case op.stage.CompareAndSwap(opTaken, opLeft):
 		return fmt.Errorf("%w: the disk did not answer in time", ErrUnsure)
 	}
+	return <-op.done // it was finished just now
+}
+
+// take reports whether the write is to be made: its caller has not given up before.
+func (op *writeOp) take() bool {
+	op.taken = op.taken || op.stage.CompareAndSwap(opWaiting, opTaken)
+	return op.taken
+}
+
+// finish tells the caller how the write ended, or reports that there is none any more.
+func (op *writeOp) finish(err error) (left bool) {
+	if !op.take() {
+		return false
+	}
+	if !op.stage.CompareAndSwap(opTaken, opFinished) {
+		return true
+	}
+	op.done <- err
+	return false
 }
 
 // writer owns the writing connection.
 type writer struct {
 	j     *Journal
-	db    *sql.DB
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt // prepared once each
+	undo  []*writeOp           // to be made before anything else
 }
 
 func (w *writer) run() {
 	defer close(w.j.stopped)
-	defer w.db.Close()
-	defer w.conn.Close()
-	group := make([]*writeOp, 0, maxGroup)
+	defer w.forget()
+	var group []*writeOp
 	probe := time.NewTimer(idleProbe)
 	defer probe.Stop()
 	for {
-		group = group[:0]
-		select {
-		case op := <-w.j.writes:
-			group = w.collect(append(group, op))
-		case <-probe.C:
-		case <-w.j.stop:
-			if group = w.collect(group); len(group) == 0 {
+		group = append(group[:0], w.undo...)
+		if len(group) == 0 || w.j.failing.Load() != nil {
+			select {
+			case op := <-w.j.writes:
+				group = append(group, op)
+			case <-probe.C:
+			case <-w.j.stop:
+				w.finish()
 				return
 			}
 		}
-		w.commit(group)
-		if w.j.Failing() != nil {
+		w.commit(w.collect(group))
+		if w.j.failing.Load() != nil {
 			probe.Reset(probeEvery)
 		} else {
 			probe.Reset(idleProbe)
 		}
+	}
+}
+
+// finish makes what has been handed over by now, and what is to be undone, once.
+func (w *writer) finish() {
+	for {
+		group := w.collect(slices.Clone(w.undo))
+		if len(group) == 0 || len(group) == len(w.undo) && w.j.failing.Load() != nil {
+			return
+		}
+		w.commit(group)
+	}
+}
+
+// forget closes the prepared statements; with any of them open, closing the connection
+// would not give the file back.
+func (w *writer) forget() {
+	for _, s := range w.stmts {
+		s.Close()
 	}
 }
 
@@ -113,40 +194,107 @@ func (w *writer) collect(group []*writeOp) []*writeOp {
 	return group
 }
 
-// commit runs a group of writes in one transaction and tells each how it ended. With an
+// commit makes a group of writes in one transaction and tells each how it ended. With an
 // empty group it only finds out whether the journal can be written to.
 func (w *writer) commit(group []*writeOp) {
-	ctx := context.Background()
-	taken := group[:0]
+	err := w.transact(group)
+	_, spoilt := errors.AsType[sqlError](err)
+	switch {
+	case errors.Is(err, errNotBegun): // nobody need wait as long again to hear the same
+		group = w.collect(group)
+	case spoilt && len(group) > 1: // one write's trouble must not become the others'
+		for _, op := range group {
+			one := []*writeOp{op}
+			w.settle(one, w.transact(one))
+		}
+		return
+	}
+	w.settle(group, err)
+}
+
+// settle tells the callers of a group how it ended. What one of them saw in there did not
+// happen if err is not nil, so it is no answer then, not even a refusal.
+func (w *writer) settle(group []*writeOp, err error) {
 	for _, op := range group {
-		if op.taken.CompareAndSwap(false, true) {
-			taken = append(taken, op)
+		if err != nil {
+			op.finish(err)
+			continue
+		}
+		w.undo = slices.DeleteFunc(w.undo, func(u *writeOp) bool { return u == op })
+		if left := op.finish(op.err); left && op.err == nil && op.undo != nil {
+			w.undo = append(w.undo, &writeOp{do: op.undo, done: make(chan error, 1)})
 		}
 	}
-	if len(taken) == 0 && len(group) > 0 {
-		return // all of them gave up waiting
+}
+
+// transact is one transaction. It remembers whether the journal can be written to, and
+// rings the bells for what was recorded.
+func (w *writer) transact(group []*writeOp) error {
+	began := time.Now()
+	w.j.since.Store(&began)
+	t := &txn{w: w, ctx: context.Background()}
+	err := w.begin(t)
+	if err == nil {
+		err = w.end(t.all(group))
 	}
-	results := make([]error, len(taken))
-	works, err := w.transact(ctx, taken, results)
-	w.note(err)
-	for i, op := range taken {
-		if results[i] == nil {
-			results[i] = err
-		}
-		op.done <- results[i]
+	w.j.since.Store(nil)
+	if took := time.Since(began); err == nil && took > slow {
+		w.note(tooSlow(took))
+	} else {
+		w.note(err)
 	}
 	if err == nil {
-		w.j.signal(works)
+		w.j.signal(t.works)
 	}
+	return err
+}
+
+// errNotBegun marks a transaction that could not even begin.
+var errNotBegun = errors.New("the journal is busy or out of reach")
+
+// begin opens the transaction and reads the head row. On PostgreSQL this update is what
+// makes writers take turns; here it also proves that the file can be written to.
+func (w *writer) begin(t *txn) error {
+	if _, err := w.conn.ExecContext(t.ctx, beginWrite); err != nil {
+		return fmt.Errorf("%w: %w: %w", ErrNotRecorded, errNotBegun, err)
+	}
+	var last int64
+	if err := t.row(`UPDATE head SET one = 1 WHERE one = 1 RETURNING entry, hash, time, last_case`).
+		Scan(&t.entry, &t.hash, &last, &t.cases); err != nil {
+		w.conn.ExecContext(t.ctx, `ROLLBACK`)
+		return fmt.Errorf("%w: %w: reading the head: %w", ErrNotRecorded, errNotBegun, err)
+	}
+	t.now = w.j.now().UTC().Truncate(time.Microsecond)
+	if before := time.UnixMicro(last).UTC(); t.now.Before(before) {
+		t.now = before // the clock was set back; the record's time is not
+	}
+	return nil
+}
+
+// end commits the transaction, or rolls it back if err is not nil.
+func (w *writer) end(err error) error {
+	ctx := context.Background()
+	if err != nil {
+		w.conn.ExecContext(ctx, `ROLLBACK`)
+		return fmt.Errorf("%w: %w", ErrNotRecorded, err)
+	}
+	if _, err := w.conn.ExecContext(ctx, `COMMIT`); err != nil {
+		w.conn.ExecContext(ctx, `ROLLBACK`) // a failed commit may leave the transaction open
+		if rolledBack(err) {
+			return fmt.Errorf("%w: %w", ErrNotRecorded, err)
+		}
+		return fmt.Errorf("%w: %w", ErrUnsure, err)
+	}
+	return nil
 }
 
 // note remembers whether the journal can be written to, and logs each change of that once.
 func (w *writer) note(err error) {
-	before := w.j.Failing()
+	before := w.j.failing.Load()
 	if err != nil {
 		w.j.failing.Store(&err)
 		if before == nil {
-			w.j.log.Error("the journal cannot be written: nothing is done until it can", "err", err)
+			w.j.log.Error("the journal cannot be relied on for now; what it does not record is not done", "err", err)
 		}
 		return
 	}
@@ -156,62 +304,49 @@ func (w *writer) note(err error) {
 	}
 }
 
-func (w *writer) transact(ctx context.Context, group []*writeOp, results []error) (map[Work]bool, error) {
-	if _, err := w.conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNotRecorded, err)
-	}
-	t := &txn{w: w, ctx: ctx, works: make(map[Work]bool)}
-	if err := w.group(t, group, results); err != nil {
-		w.conn.ExecContext(ctx, `ROLLBACK`)
-		return nil, fmt.Errorf("%w: %w", ErrNotRecorded, err)
-	}
-	if _, err := w.conn.ExecContext(ctx, `COMMIT`); err != nil {
-		w.conn.ExecContext(ctx, `ROLLBACK`) // a failed commit may leave the transaction open
-		if rolledBack(err) {
-			return nil, fmt.Errorf("%w: %w", ErrNotRecorded, err)
-		}
-		return nil, fmt.Errorf("%w: %w", ErrUnsure, err)
-	}
-	return t.works, nil
+func tooSlow(took time.Duration) error {
+	return fmt.Errorf("the disk is slow: a commit takes %v", took.Round(100*time.Millisecond))
 }
 
-// group runs each write within a savepoint. Its own error means the whole transaction is lost.
-func (w *writer) group(t *txn, group []*writeOp, results []error) error {
-	var last int64
-	// The head row first: on PostgreSQL this update is what makes writers take turns.
-	if err := t.row(`UPDATE head SET one = 1 WHERE one = 1 RETURNING entry, hash, time, last_case`).
-		Scan(&t.entry, &t.hash, &last, &t.cases); err != nil {
-		return fmt.Errorf("reading the head: %w", err)
-	}
-	t.now = w.j.now().UTC().Truncate(time.Microsecond)
-	if before := time.UnixMicro(last).UTC(); t.now.Before(before) {
-		t.now = before // the clock was set back; the record's time is not
-	}
-	begin := t.entry
-	for i, op := range group {
-		saved := *t
-		if err := t.exec(`SAVEPOINT one`); err != nil {
-			return err
+// all makes each write of the group within a savepoint and brings the head up to date. An
+// error means that the whole transaction is spoilt.
+func (t *txn) all(group []*writeOp) error {
+	before := t.entry
+	for _, op := range group {
+		if op.err = nil; !op.take() {
+			continue
 		}
-		if err := op.do(t); err != nil {
-			if broken(err) {
-				return err
-			}
-			results[i] = err
-			if err := t.exec(`ROLLBACK TO one`); err != nil {
-				return err
-			}
-			t.entry, t.hash, t.cases = saved.entry, saved.hash, saved.cases
-		}
-		if err := t.exec(`RELEASE one`); err != nil {
+		if err := t.one(op); err != nil {
 			return err
 		}
 	}
-	if t.entry == begin {
+	if t.entry == before {
 		return nil
 	}
 	return t.exec(`UPDATE head SET entry = $1, hash = $2, time = $3, last_case = $4 WHERE one = 1`,
 		t.entry, t.hash, t.now.UnixMicro(), t.cases)
+}
+
+// one makes one write: wholly, or if it returns an error of its own, not at all.
+func (t *txn) one(op *writeOp) error {
+	entry, hash, cases := t.entry, t.hash, t.cases
+	if err := t.exec(`SAVEPOINT one`); err != nil {
+		return err
+	}
+	if err := op.do(t); err != nil {
+		if broken(err) {
+			return err
+		}
+		op.err = err
+		if _, ok := errors.AsType[sqlError](err); ok || errors.Is(err, ErrDamaged) {
+			op.err = fmt.Errorf("%w: %w", ErrNotRecorded, err)
+		}
+		if err := t.exec(`ROLLBACK TO one`); err != nil {
+			return err
+		}
+		t.entry, t.hash, t.cases = entry, hash, cases
+	}
+	return t.exec(`RELEASE one`)
 }
 
 // sqlError marks an error of the database itself, as opposed to a write's own refusal.

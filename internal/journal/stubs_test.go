@@ -1,0 +1,2 @@
+package journal_test
+var children = map[string]func(string){}
