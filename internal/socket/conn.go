@@ -82,7 +82,7 @@ func dial(ctx context.Context, addr string, cfg *Config) (*websocket.Conn, error
 	ws, resp, err := dialer.DialContext(ctx, addr, nil)
 	unhook()
 	if errors.Is(err, websocket.ErrBadHandshake) {
-		return nil, fmt.Errorf("Slack refused the WebSocket handshake with status %d", resp.StatusCode)
+		return nil, fmt.Errorf("handshake refused by Slack with status %d", resp.StatusCode)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("dialling Slack: %w", err)
@@ -96,12 +96,12 @@ func dial(ctx context.Context, addr string, cfg *Config) (*websocket.Conn, error
 func checkAddress(addr string) error {
 	u, err := url.Parse(addr)
 	if err != nil || u.Host == "" {
-		return errors.New("Slack gave an address that is not a URL")
+		return errors.New("address from Slack is not a URL")
 	}
 	ip := net.ParseIP(u.Hostname())
 	local := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 	if u.Scheme != "wss" && !(u.Scheme == "ws" && local) {
-		return errors.New("Slack gave an address that is not wss")
+		return errors.New("address from Slack is not wss")
 	}
 	return nil
 }
@@ -291,7 +291,7 @@ func (c *conn) ackUnhandled(f frame) {
 	if f.EnvelopeID == "" {
 		return
 	}
-	e := &Envelope{ID: f.EnvelopeID, conn: c}
+	e := &Envelope{ID: f.EnvelopeID, Received: time.Now(), conn: c}
 	if err := e.Ack(nil); err != nil {
 		c.s.log.Warn("acknowledging a frame that is not understood", "envelope", f.EnvelopeID, "error", plain(err))
 	}

@@ -31,6 +31,10 @@ var (
 	// frame would be MaxFrame bytes or more. A smaller one may follow.
 	ErrTooLarge = fmt.Errorf("socket: acknowledgement reaches Slack's limit of %d bytes", MaxFrame)
 
+	// ErrLate is returned by Ack once Slack has given up waiting, and has told
+	// the sender that the request failed. A response would not be shown.
+	ErrLate = errors.New("socket: too late to acknowledge, Slack waits for three seconds")
+
 	// ErrGone is returned by Ack if the connection that delivered the envelope
 	// has ended. Slack then has told, or will tell, the sender that the
 	// request failed.
@@ -54,7 +58,7 @@ type Envelope struct {
 
 // Ack acknowledges the envelope, with a response for its sender unless payload
 // is nil. If the envelope does not accept a response the payload is left out,
-// as Slack would ignore it. Slack waits three seconds.
+// as Slack would ignore it.
 //
 // Ack returns nil only when the frame has been written to the connection that
 // delivered the envelope. It never uses another connection: whether Slack
@@ -68,9 +72,11 @@ func (e *Envelope) Ack(payload any) error {
 	if !e.acked.CompareAndSwap(false, true) {
 		return ErrAcked
 	}
-	err = e.conn.write(frame)
-	e.conn.release(e)
-	return err
+	defer e.conn.release(e)
+	if time.Since(e.Received) >= ackWindow {
+		return ErrLate
+	}
+	return e.conn.write(frame)
 }
 
 func (e *Envelope) appendAck(b []byte, payload any) ([]byte, error) {

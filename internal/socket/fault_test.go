@@ -137,7 +137,7 @@ func TestFaultOpenAndDial(t *testing.T) {
 		s.greeted()
 		r.eventually("ready", r.Ready)
 		require.Len(t, s.openTimes(), 3, "a URL is dialled once")
-		r.logged("refused the WebSocket handshake with status 403")
+		r.logged("handshake refused by Slack with status 403")
 	})
 }
 
@@ -430,7 +430,7 @@ func TestFaultStopWhileConnecting(t *testing.T) {
 		open := func(context.Context) (string, error) {
 			return fmt.Sprintf("ws://%s/?ticket=%s", l.Addr(), testTicket), nil
 		}
-		r := runWith(t, open, nil)
+		r := runWith(t, open, func(c *Config) { c.CloseTimeout = 100 * time.Millisecond })
 		nc, err := l.Accept()
 		require.NoError(t, err)
 		defer nc.Close()

@@ -55,9 +55,11 @@ func (k *keeper) run(ctx, work context.Context) error {
 // connect tries until a connection has said hello.
 func (k *keeper) connect(ctx, work context.Context) (*conn, error) {
 	for {
-		sleep(ctx, time.Until(k.next()), nil)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		for wait := k.wait(); wait > 0; wait = k.wait() { // again: a Retry-After may have come meanwhile
+			sleep(ctx, wait, nil)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
 		}
 		c, err := k.try(ctx, work)
 		if err == nil {
@@ -73,17 +75,16 @@ func (k *keeper) connect(ctx, work context.Context) (*conn, error) {
 	}
 }
 
-// next is when to open again. A Retry-After is for the whole app, so it holds
-// back every keeper; they come back spread over a second.
-func (k *keeper) next() time.Time {
-	t := k.pace.next()
+// wait is how long to wait before the next open. A Retry-After is for the whole
+// app, so it holds back every keeper; they come back spread a little.
+func (k *keeper) wait() time.Duration {
 	k.s.mu.Lock()
-	paused := k.s.paused
+	pause := time.Until(k.s.paused)
 	k.s.mu.Unlock()
-	if paused.After(t) {
-		return paused.Add(between(0, 1, k.s.cfg.OpenEvery))
+	if pause > 0 {
+		pause += between(0, 1, k.s.cfg.OpenEvery)
 	}
-	return t
+	return max(pause, time.Until(k.pace.next()))
 }
 
 // try opens one connection and waits for its hello.

@@ -78,7 +78,8 @@ func TestCensus(t *testing.T) {
 
 func TestNothingSecretInErrorTexts(t *testing.T) {
 	const secret = "s3cret"
-	_, badURL := url.Parse("wss://host:port/link?ticket=" + secret)
+	bad := strings.Join([]string{"wss://host:port/link?ticket=", secret}, "")
+	_, badURL := url.Parse(bad)
 	for _, err := range []error{
 		badURL,
 		&url.Error{Op: "Post", URL: "https://slack.com/api/" + secret, Err: errors.New("EOF")},

@@ -10,7 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"testing"
@@ -268,8 +268,14 @@ type running struct {
 // run starts Sockets with one connection and short periods that acknowledge
 // everything, unless config says otherwise.
 func run(t *testing.T, s *scriptedSlack, config func(*Config)) *running {
-	api := slack.New("xoxb-unused", slack.OptionAppLevelToken(testToken), slack.OptionAPIURL(s.http.URL+"/api/"))
-	return runWith(t, OpenWith(api), config)
+	return runWith(t, openAt(testToken, s.http.URL+"/api/"), config)
+}
+
+// openAt calls apps.connections.open there. Without keep-alive, no goroutine
+// of net/http's outlives a call.
+func openAt(token, url string) func(context.Context) (string, error) {
+	hc := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	return OpenWith(slack.New("xoxb-unused", slack.OptionAppLevelToken(token), slack.OptionHTTPClient(hc), slack.OptionAPIURL(url)))
 }
 
 func runWith(t *testing.T, open func(context.Context) (string, error), config func(*Config)) *running {
@@ -294,10 +300,12 @@ func runWith(t *testing.T, open func(context.Context) (string, error), config fu
 	r.Sockets = New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	r.cancel = cancel
-	go func() {
+	// Goroutines inherit the label, so that what is left behind can be told
+	// from other tests' goroutines.
+	go pprof.Do(ctx, pprof.Labels("test", t.Name()), func(ctx context.Context) {
 		defer close(r.done)
 		r.err = r.Run(ctx)
-	}()
+	})
 	t.Cleanup(r.finish)
 	return r
 }
@@ -326,11 +334,9 @@ func (r *running) finish() {
 		}
 	}
 	r.eventually("no goroutine left", func() bool {
-		stacks := make([]byte, 1<<20)
-		stacks = stacks[:runtime.Stack(stacks, true)]
-		return !strings.Contains(string(stacks), "socket.(*conn)") &&
-			!strings.Contains(string(stacks), "socket.(*keeper)") &&
-			!strings.Contains(string(stacks), "socket.(*Sockets)")
+		var stacks bytes.Buffer
+		pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+		return !strings.Contains(stacks.String(), fmt.Sprintf("%q:%q", "test", r.t.Name()))
 	})
 }
 

@@ -13,14 +13,15 @@
 //
 // What a caller may rely on:
 //
-//   - Every envelope that is read is handed to Config.Handle once, in its own
-//     goroutine, on whichever connection and at whatever moment it arrives:
-//     behind a disconnect frame, on a connection that is being replaced,
-//     during a drain. The one exception: an envelope that crosses our close
-//     frame can no longer be acknowledged, so it is not handled either. Slack
-//     tells its sender that it failed, and that is then the truth.
-//   - An acknowledgement is written to the connection that delivered the
-//     envelope, once, or [Envelope.Ack] returns an error.
+//   - Every envelope that is read is handed to Config.Handle once (beyond
+//     MaxInFlight to Config.Busy), in its own goroutine, on whichever
+//     connection and at whatever moment it arrives: behind a disconnect frame,
+//     on a connection that is being replaced, during a drain. The one
+//     exception: an envelope that crosses our close frame can no longer be
+//     acknowledged, so it is not handled either. Slack tells its sender that
+//     it failed, and that is then the truth.
+//   - An acknowledgement is written once, in time and to the connection that
+//     delivered the envelope, or [Envelope.Ack] returns an error.
 //   - apps.connections.open is called at most once per Config.OpenEvery and
 //     connection, whatever Slack does.
 //   - Nothing that is logged or returned contains a token, a ticket or a URL.
@@ -87,13 +88,12 @@ type Config struct {
 	GhostWindow    time.Duration // how long Slack must count too many connections before we say so; 5 min
 }
 
-// ackWindow is how long Slack waits for an acknowledgement; what is owed for
-// longer is not worth keeping a connection for.
-// Source: docs.slack.dev, "Using Socket Mode".
+// ackWindow is how long Slack waits for an acknowledgement.
+// Source: docs.slack.dev, "Handling user interaction".
 const ackWindow = 3 * time.Second
 
 func (c Config) withDefaults() Config {
-	c.Connections = cmp.Or(c.Connections, 2)
+	c.Connections = max(1, min(cmp.Or(c.Connections, 2), 10))
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, 4096)
 	if c.Busy == nil {
 		c.Busy = func(*Envelope) any { return nil }

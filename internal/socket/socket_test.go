@@ -2,6 +2,7 @@ package socket
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -77,4 +78,52 @@ func TestAckOnceAndOnlyWhatSlackTakes(t *testing.T) {
 	require.Len(t, receive(t, p.frames, "the ack"), MaxFrame-1)
 	p.send(command("c2")) // in order, so had the second Ack of c1 been written it would be here
 	require.Contains(t, receive(t, p.frames, "the next ack"), `"c2"`)
+}
+
+func TestLateAckIsNotSent(t *testing.T) {
+	s := newScriptedSlack(t)
+	errs := make(chan error, 1)
+	run(t, s, func(c *Config) {
+		c.Handle = func(ctx context.Context, e *Envelope) {
+			if e.ID == "late" {
+				e.Received = e.Received.Add(-3 * time.Second)
+				errs <- e.Ack(nil)
+				return
+			}
+			e.Ack(nil)
+		}
+	})
+	p := s.greeted()
+	p.send(command("late"))
+	require.ErrorIs(t, receive(t, errs, "Ack"), ErrLate)
+	p.send(command("next"))
+	p.wantFrame(bareAck("next"))
+}
+
+// FuzzParse checks that no frame makes us panic, that a readable one is
+// understood as encoding/json understands it, and that whatever id comes out
+// can be acknowledged.
+func FuzzParse(f *testing.F) {
+	for _, frame := range []string{hello(1), command("c1"), click("i1"), disconnectFrame("warning"), ``, `null`, `[`,
+		`{"envelope_id":"a\"b\u0000\u2028","type":"x"}`, `{"envelope_id" : "lost", {`, `{"envelope_id":7,"type":7}`} {
+		f.Add([]byte(frame))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := parse(data)
+		if err == nil {
+			require.True(t, json.Valid(data))
+		}
+		if len(got.EnvelopeID) > 1000 {
+			return
+		}
+		ack, ackErr := (&Envelope{ID: got.EnvelopeID}).appendAck(nil, nil)
+		require.NoError(t, ackErr)
+		var echo struct {
+			ID string `json:"envelope_id"`
+		}
+		require.NoError(t, json.Unmarshal(ack, &echo))
+		if err == nil {
+			require.Equal(t, got.EnvelopeID, echo.ID)
+		}
+	})
 }

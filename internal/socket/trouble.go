@@ -97,7 +97,7 @@ const (
 
 var (
 	errNoHello = errors.New("no hello after the dial")
-	errSilent  = errors.New("Slack has gone silent on it")
+	errSilent  = errors.New("nothing heard from Slack on it")
 )
 
 // plain is the text of err without anything secret. The address of a dial
