@@ -236,15 +236,16 @@ func (w *Workspace) lacking(scope string) *apiError {
 // granted reports whether the bot token has a scope.
 func (w *Workspace) granted(scope string) bool { return slices.Contains(w.cfg.Scopes, scope) }
 
-// TokenTrouble has every call with the bot token (app = false) or the app token (true) refused with this error, such as
-// token_revoked or account_inactive; "" ends it.
-func (w *Workspace) TokenTrouble(app bool, code string) {
+// RefuseBotToken has every call with the bot token refused with this error, such as token_revoked or account_inactive;
+// "" ends it.
+func (w *Workspace) RefuseBotToken(code string) { w.refuseToken(botToken, code) }
+
+// RefuseAppToken does the same with the app-level token. Sockets already open stay open.
+func (w *Workspace) RefuseAppToken(code string) { w.refuseToken(appToken, code) }
+
+func (w *Workspace) refuseToken(kind tokenKind, code string) {
 	w.mu.Lock()
 	defer w.unlock()
-	kind := botToken
-	if app {
-		kind = appToken
-	}
 	w.trouble[kind] = code
 	w.note(Event{Kind: WorldChanged})
 }

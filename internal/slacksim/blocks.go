@@ -465,7 +465,6 @@ func buttons(blocks json.RawMessage) []Button {
 			if m["type"] != "button" {
 				continue
 			}
-			get := func(m object, key string) string { s, _ := m[key].(string); return s }
 			label, _ := m["text"].(object)
 			found = append(found, Button{
 				BlockID: get(b, "block_id"), ActionID: get(m, "action_id"), Text: get(label, "text"), Value: get(m, "value"),

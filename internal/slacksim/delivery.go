@@ -196,39 +196,47 @@ func (w *Workspace) transmitOnce(d *Delivery, on int) bool {
 		}
 		slices.SortFunc(ready, func(a, b *conn) int { return a.id - b.id })
 		c := ready[w.rng.IntN(len(ready))]
-		s := &sending{conn: c, at: time.Now()}
-		watched := w.watched()
-		if watched {
-			s.told = make(chan struct{})
-		}
+		s := &sending{conn: c, at: time.Now(), told: make(chan struct{})}
 		d.sendings = append(d.sendings, s)
 		lost := c.ghost || c.halfOpen
 		behind := c.behind
 		c.behind = ""
 		w.mu.Unlock()
 		if lost {
+			close(s.told)
 			return true
 		}
 		var err error
 		if behind != "" {
-			err = w.dismiss(c, behind, 0, slices.Clone(d.frame))
+			err = w.dismiss(c, behind, 0, d.frame)
 		} else {
 			err = w.send(c, d.frame)
 		}
 		if err == nil {
 			w.publish(Event{Kind: EnvelopeSent, Conn: c.id, Envelope: d.id, Type: d.kind, User: d.user, Text: d.command})
-			if watched {
-				close(s.told)
-			}
+			close(s.told)
 			return true
 		}
-		if watched {
-			close(s.told)
-		}
+		close(s.told)
 		w.mu.Lock()
 		c.live = false
 		d.sendings = slices.DeleteFunc(d.sendings, func(other *sending) bool { return other == s })
 		w.mu.Unlock()
+	}
+}
+
+// Again sends the same envelope once more, whatever became of it: Slack is said to do so when a socket died unacked.
+func (d *Delivery) Again(how Dispatch) {
+	if d.frame == nil {
+		return // it was refused
+	}
+	d.w.mu.Lock()
+	if how.Delay > 0 {
+		d.w.after(how.Delay, func() { d.w.transmit(d, how) })
+	}
+	d.w.mu.Unlock()
+	if how.Delay <= 0 {
+		d.w.transmit(d, how)
 	}
 }
 

@@ -208,6 +208,16 @@ func (w *Workspace) Messages(channel string) []Message {
 	return nil
 }
 
+// CountMessages is len(Messages(channel)) without the copying.
+func (w *Workspace) CountMessages(channel string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if r := w.byID[channel]; r != nil {
+		return len(r.roots)
+	}
+	return 0
+}
+
 // Thread returns a parent and its replies, oldest first.
 func (w *Workspace) Thread(channel, ts string) []Message {
 	w.mu.Lock()

@@ -444,14 +444,18 @@ func (w *Workspace) chatUpdate(c *call) (answer, *apiError) {
 	if utf8.RuneCountInString(c.arg("text")) > 4000 {
 		return nil, &apiError{code: "msg_too_long", violation: OverLimit}
 	}
-	if c.has("blocks") && !c.has("text") {
-		c.args.Set("text", kept.Text) // blocks alone leave the text as it is
-	}
 	parse := c.arg("parse")
 	setDefault(&parse, "client")
+	keepText := c.has("blocks") && !c.has("text") && kept.Text != "" // blocks alone leave the text as it is
+	if keepText {
+		c.args.Set("text", kept.Text)
+	}
 	m, err := w.compose(c.args, parse)
 	if err != nil {
 		return nil, err
+	}
+	if keepText {
+		m.Text = kept.Text
 	}
 	if w.cfg.BlockMismatch && hasRichText(kept.Blocks) && m.Blocks != nil && !hasRichText(m.Blocks) {
 		return nil, refuse("block_mismatch")

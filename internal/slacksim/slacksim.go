@@ -250,6 +250,9 @@ func (w *Workspace) routes() http.Handler {
 	mux.HandleFunc("/link/", w.serveSocket)
 	mux.HandleFunc("/commands/", w.serveResponseURL)
 	mux.HandleFunc("/actions/", w.serveResponseURL)
+	mux.HandleFunc("POST /sim/command", w.guard(w.controlCommand))
+	mux.HandleFunc("POST /sim/click", w.guard(w.controlClick))
+	mux.HandleFunc("GET /sim/state", w.guard(w.controlState))
 	return mux
 }
 

@@ -206,13 +206,31 @@ func (w *Workspace) hello(c *conn, count int) []byte {
 	return frame
 }
 
-// send writes bytes in one piece.
+// send writes frames in one piece, unless the close frame is out or about to be.
 func (w *Workspace) send(c *conn, b []byte) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
+	w.mu.Lock()
+	closing := c.closing
+	w.mu.Unlock()
+	if closing {
+		return net.ErrClosed
+	}
+	return c.write(b)
+}
+
+// write writes to TCP. The caller holds c.writing.
+func (c *conn) write(b []byte) error {
 	c.nc.SetWriteDeadline(time.Now().Add(writeLimit))
 	_, err := c.nc.Write(b)
 	return err
+}
+
+// sendClose writes a close frame, after whatever is being written.
+func (c *conn) sendClose(payload []byte) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.write(appendFrame(nil, opClose, payload))
 }
 
 // ping sends protocol pings until the connection ends. Payloads differ, so that an echo can be told from a guess.
@@ -267,8 +285,10 @@ func (w *Workspace) read(c *conn) {
 			return
 		}
 		if w.deaf(c) {
-			if f.op == opClose {
-				return
+			if f.op == opClose { // it does not get through, but the client did its duty
+				w.mu.Lock()
+				c.closing = true
+				w.mu.Unlock()
 			}
 			continue
 		}
@@ -336,7 +356,7 @@ func (w *Workspace) farewell(c *conn, payload []byte, r *bufio.Reader) {
 	c.closing = true
 	w.mu.Unlock()
 	if !answered {
-		w.send(c, appendFrame(nil, opClose, payload[:min(2, len(payload))]))
+		c.sendClose(payload[:min(2, len(payload))])
 	}
 	closeWrite(c.nc)
 	c.nc.SetReadDeadline(time.Now().Add(closeLimit))
@@ -358,7 +378,7 @@ func (w *Workspace) hangUp(c *conn, code uint16, reason string) {
 	c.closing = true
 	w.mu.Unlock()
 	if !done {
-		w.send(c, appendFrame(nil, opClose, closePayload(code, reason)))
+		c.sendClose(closePayload(code, reason))
 	}
 }
 
@@ -434,7 +454,7 @@ func (w *Workspace) dismiss(c *conn, reason Reason, after time.Duration, front [
 		}
 	}
 	w.mu.Unlock()
-	err := w.send(c, appendFrame(front, opText, disconnectFrame(reason, c.host)))
+	err := w.send(c, appendFrame(slices.Clone(front), opText, disconnectFrame(reason, c.host)))
 	w.mu.Lock()
 	defer w.unlock()
 	w.after(after, func() {
@@ -458,7 +478,7 @@ func (w *Workspace) chosen(id int) []*conn {
 	defer w.mu.Unlock()
 	var list []*conn
 	for n, c := range w.conns {
-		if (id == 0 || id == n) && c.live && !c.ghost && !c.closing {
+		if (id == 0 || id == n) && c.live && !c.ghost && !c.halfOpen && !c.closing {
 			list = append(list, c)
 		}
 	}
