@@ -78,10 +78,12 @@ func (b *Bot) click(ctx context.Context, k click) (*message, error) {
 	case errors.Is(err, journal.ErrExpired):
 		return words("Too late: #%d has just expired, nothing was closed. Send the command again if the room must still be closed.", c.Number), nil
 	case errors.Is(err, journal.ErrOtherCard):
-		m := textMessage(line{say("This is not the current card of #%d; nothing was done. ", c.Number), b.cardLink(ctx, c), say(".")})
+		m := textMessage(line{say("This is not the current card of #%d; nothing was done. ", c.Number), b.cardLink(c), say(".")})
 		return &m, nil
 	case errors.Is(err, journal.ErrSettled):
 		return tooLate(c, want.kind), nil
+	case errors.Is(err, journal.ErrRefused):
+		return nil, nil // a second delivery; the first one was answered
 	}
 	return nil, err
 }

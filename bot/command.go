@@ -71,6 +71,8 @@ func (b *Bot) command(ctx context.Context, cmd command) (message, *journal.Case)
 	switch {
 	case errors.As(err, &many):
 		return textMessage(line{say("You already have %d cases waiting for confirmation, which is as many as one person may have. Confirm or cancel some of them; nothing was done.", many.Pending)}), nil
+	case errors.Is(err, journal.ErrRefused):
+		return textMessage(line{say("This command has been refused already; nothing was done.")}), nil
 	case err != nil:
 		b.Log.Error("a command could not be recorded", "user", cmd.by.ID, "err", err)
 		return textMessage(line{say("%s", unrecordedCommand(err))}), nil
@@ -78,7 +80,7 @@ func (b *Bot) command(ctx context.Context, cmd command) (message, *journal.Case)
 	if isNew {
 		b.Log.Info("requested", "case", c.Number, "user", c.Requester, "channel", c.From)
 	}
-	return b.requested(ctx, c, isNew || c.RequestedAt.After(b.now().Add(-recordLimit))), &c
+	return b.requested(ctx, c, isNew), &c
 }
 
 // requested tells the sender about their case: a new one, or the open one they already had.
@@ -93,16 +95,16 @@ func (b *Bot) requested(ctx context.Context, c journal.Case, isNew bool) message
 		l = append(l, say("."))
 	case c.State == journal.StatePending:
 		l = line{say("You have already asked for this room: "), bold("#%d", c.Number), say(" waits for your confirmation, ")}
-		l = append(append(l, b.cardLink(ctx, c)), say("."))
+		l = append(append(l, b.cardLink(c)), say("."))
 	default:
 		l = line{say("You have already asked for this room and confirmed: "), bold("#%d", c.Number), say(" is being closed, ")}
-		l = append(append(l, b.cardLink(ctx, c)), say("."))
+		l = append(append(l, b.cardLink(c)), say("."))
 	}
 	lines := []line{l}
 	for _, n := range c.Others {
 		other := line{say("Somebody else has an open case for this room: "), bold("#%d", n)}
 		if oc, err := b.Journal.Case(ctx, n); err == nil {
-			other = append(other, say(" by "), user(oc.Requester), say(", "), b.cardLink(ctx, oc))
+			other = append(other, say(" by "), user(oc.Requester), say(", "), b.cardLink(oc))
 		}
 		lines = append(lines, append(other, say(".")))
 	}
@@ -110,7 +112,7 @@ func (b *Bot) requested(ctx context.Context, c journal.Case, isNew bool) message
 }
 
 // cardLink points to the card of c.
-func (b *Bot) cardLink(_ context.Context, c journal.Case) span {
+func (b *Bot) cardLink(c journal.Case) span {
 	if c.CardTS == "" {
 		return say("its card follows")
 	}

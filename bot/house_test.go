@@ -91,7 +91,7 @@ func zegoLike(change func(*zegosim.Config)) option {
 func newHouse(t testing.TB, options ...option) *house {
 	t.Helper()
 	h := &house{t: t, db: filepath.Join(t.TempDir(), "journal.db"), out: &logBuffer{}}
-	sc := slacksim.Config{Limits: slacksim.Unlimited(), Seed: 1}
+	sc := slacksim.Config{Limits: slacksim.Unlimited(), Seed: 1, Scopes: manifestScopes(t)}
 	zc := zegosim.Config{AppID: zegoAppID, ServerSecret: zegoSecret, NoLimits: true}
 	h.env = map[string]string{
 		"ZEGO_APP_ID": fmt.Sprint(zegoAppID), "ZEGO_SERVER_SECRET": zegoSecret,
@@ -110,7 +110,8 @@ func newHouse(t testing.TB, options ...option) *house {
 	h.bob = h.slack.AddUser(slacksim.User{ID: "U0BOB", Name: "bob"}).ID
 	h.mallory = h.slack.AddUser(slacksim.User{ID: "U0MALLORY", Name: "mallory"}).ID
 	h.guest = h.slack.AddUser(slacksim.User{ID: "U0GUEST", Name: "guest", TeamID: "T0OTHER"}).ID
-	h.ops = h.slack.AddChannel(slacksim.Channel{ID: "C0OPS", Name: "ops", BotMember: true}).ID
+	h.ops = h.slack.AddChannel(slacksim.Channel{ID: "C0OPS", Name: "ops", BotMember: true,
+		Members: []string{h.alice, h.bob, h.mallory, h.guest}}).ID
 	for name, value := range map[string]string{
 		"SLACK_BOT_TOKEN": h.slack.BotToken(), "SLACK_APP_TOKEN": h.slack.AppToken(),
 		"SLACK_API_URL": h.slack.APIURL(), "ZEGO_API_URL": h.zego.URL(),
@@ -130,6 +131,25 @@ func openHouse(t testing.TB, options ...option) *house {
 	h := newHouse(t, options...)
 	h.start()
 	return h
+}
+
+// manifestScopes are the permissions that manifest.yaml asks for, and no others.
+func manifestScopes(t testing.TB) []string {
+	t.Helper()
+	manifest, err := os.ReadFile("../manifest.yaml")
+	require.NoError(t, err)
+	_, after, _ := strings.Cut(string(manifest), "    bot:\n")
+	var scopes []string
+	for l := range strings.Lines(after) {
+		item, isItem := strings.CutPrefix(strings.TrimSpace(l), "- ")
+		if !isItem {
+			break
+		}
+		scope, _, _ := strings.Cut(item, " ")
+		scopes = append(scopes, scope)
+	}
+	require.Contains(t, scopes, "chat:write")
+	return scopes
 }
 
 func (h *house) environ() []string {
@@ -332,11 +352,11 @@ func (h *house) tells(m slacksim.Message, text string) {
 	})
 }
 
-// hears waits until somebody is shown text in private.
+// hears waits until somebody is shown text in private: for their eyes only, or as a direct message.
 func (h *house) hears(user, text string) {
 	h.t.Helper()
 	h.eventually(fmt.Sprintf("%s hears %q", user, text), func() bool {
-		for _, m := range h.slack.Ephemerals(user) {
+		for _, m := range append(h.slack.Ephemerals(user), h.slack.Messages(h.slack.DM(user))...) {
 			if strings.Contains(h.slack.Render(m, user), text) {
 				return true
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"zegoclose/internal/journal"
@@ -156,6 +157,9 @@ func (b *Bot) sent(ctx context.Context, p journal.Post, ts string) error {
 // channel the channel of the command need not be known to the bot.
 func (b *Bot) mayShow(ctx context.Context, c journal.Case) (cause string, err error) {
 	for _, id := range []string{c.Channel, c.From} {
+		if strings.HasPrefix(id, "D") {
+			continue // a direct message: only as a place to type, with an audit channel
+		}
 		external, err := b.lookUpChannel(ctx, id)
 		if err != nil {
 			fate, _ := fateOf(err)

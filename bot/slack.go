@@ -86,7 +86,7 @@ func remedy(code string) string {
 	case "restricted_action", "restricted_action_read_only_channel", "restricted_action_thread_only_channel", "restricted_action_non_threadable_channel":
 		return "the channel does not let the bot post; ask its owner, or use another one"
 	case "missing_scope":
-		return "the app lacks a permission; the operator must install it again from manifest.yaml"
+		return "the app has no permission here; use a channel instead of a group message, or let the operator install the app again from manifest.yaml"
 	case "shared_channel":
 		return "the channel is shared with another company, who would see the record; use an internal channel, or ask the operator to list this one in ALLOWED_CHANNELS"
 	case "messages_tab_disabled":

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"zegoclose/internal/journal"
@@ -15,6 +16,9 @@ func replyView(c journal.Case, p journal.Post) message {
 	lines := []line{headline(c, entries)}
 	if l := storyLine(c, entries); len(l) > 0 {
 		lines = append(lines, l)
+	}
+	if c.Reason != "" && slices.ContainsFunc(entries, func(e journal.Entry) bool { return e.Kind == journal.Confirmed }) {
+		lines = append(lines, line{say("Reason: %s", cut(visibleLines(c.Reason), maxShownReason))})
 	}
 	lines = append(lines, finePrint(p, c))
 	return textMessage(lines...)
@@ -87,11 +91,8 @@ func storyLine(c journal.Case, entries []journal.Entry) line {
 			if c.Before.People != nil {
 				add(say("In the room when asked: %s.", people(*c.Before.People)))
 			}
-			if c.Reason != "" {
-				add(say("Reason: %s", cut(visibleLines(c.Reason), maxShownReason)))
-			}
 		case journal.Answered:
-			if f.Effect == string(zego.NotDone) && f.Call < c.Calls {
+			if final := c.State == journal.StateFailed && f.Call == c.Calls; f.Effect == string(zego.NotDone) && !final {
 				undone, cause = undone+1, f.Detail
 				continue
 			}
@@ -107,7 +108,7 @@ func storyLine(c journal.Case, entries []journal.Entry) line {
 		}
 	}
 	if undone > 0 {
-		add(say("Before that %s certainly not executed (last: %s).", were(undone), cause))
+		add(say("%s certainly not executed (last: %s).", were(undone), cause))
 	}
 	return l
 }

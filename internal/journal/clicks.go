@@ -56,12 +56,13 @@ func (t *txn) settle(k Click) (c Case, verdict, err error) {
 	if c, err = t.load(k.Case); err != nil {
 		return c, nil, err
 	}
-	switch known, seen, err := t.delivered(k.Delivery); {
+	switch known, at, err := t.delivered(k.Delivery); {
 	case err != nil:
 		return c, nil, err
-	case seen && known == 0:
+	case at.IsZero(): // new
+	case known == 0:
 		return c, ErrRefused, nil
-	case seen:
+	default:
 		return c, nil, nil
 	}
 	if k.Channel != c.Channel || k.TS == "" || c.CardTS != "" && k.TS != c.CardTS {

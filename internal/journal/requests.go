@@ -37,9 +37,9 @@ func (e *TooManyError) Error() string {
 	return fmt.Sprintf("%d unconfirmed cases already", e.Pending)
 }
 
-// Request records r as a new case. If the same delivery, or the same person for the same
-// room, already has an open case, it returns that one and false. A delivery that has been
-// refused stays so: [ErrRefused].
+// Request records r as a new case and returns it and true, also to a later delivery of the
+// same request. If the person already has an open case for the room, it returns that one
+// and false. A delivery that has been refused stays so: [ErrRefused].
 //
 // With AgainOf it opens at most one case for that one, or returns [ErrSettled] with the
 // case as it is.
@@ -59,16 +59,16 @@ func (j *Journal) Request(ctx context.Context, r Request) (c Case, isNew bool, e
 }
 
 func (t *txn) request(r Request) (Case, bool, error) {
-	known, seen, err := t.delivered(r.Delivery)
+	known, at, err := t.delivered(r.Delivery)
 	if err != nil {
 		return Case{}, false, err
 	}
-	if seen {
+	if !at.IsZero() {
 		if known == 0 {
 			return Case{}, false, ErrRefused
 		}
 		c, err := t.load(known)
-		return c, false, err
+		return c, c.RequestedAt.Equal(at), err // opened by this very delivery, or found open
 	}
 	own, others, err := t.openFor(r.Room, r.By.ID)
 	if err != nil {
@@ -171,16 +171,18 @@ func (t *txn) openFor(room, person string) (own int64, others []int64, err error
 	return own, others, nil
 }
 
-// delivered reports whether this delivery has been seen before and which case it led to.
-func (t *txn) delivered(key string) (number int64, seen bool, err error) {
+// delivered returns when this delivery came first, the zero time if it is new, and which
+// case it led to.
+func (t *txn) delivered(key string) (number int64, at time.Time, err error) {
 	if key == "" {
-		return 0, false, nil
+		return 0, time.Time{}, nil
 	}
-	err = t.row(`SELECT case_ FROM deliveries WHERE key = $1`, key).Scan(&number)
+	var micros int64
+	err = t.row(`SELECT case_, time FROM deliveries WHERE key = $1`, key).Scan(&number, &micros)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, false, nil
+		return 0, time.Time{}, nil
 	}
-	return number, err == nil, err
+	return number, time.UnixMicro(micros), err
 }
 
 func (t *txn) deliver(key string, number int64) error {
@@ -207,7 +209,7 @@ type Refusal struct {
 // only, so that nobody can fill the record by knocking.
 func (j *Journal) Refuse(ctx context.Context, r Refusal) error {
 	return j.change(ctx, func(t *txn) error {
-		if _, seen, err := t.delivered(r.Delivery); seen || err != nil {
+		if _, at, err := t.delivered(r.Delivery); !at.IsZero() || err != nil {
 			return err
 		}
 		if err := t.deliver(r.Delivery, 0); err != nil {
