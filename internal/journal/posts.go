@@ -228,13 +228,13 @@ func (t *txn) shown(c *Case, ts string) error {
 		return err
 	}
 	t.works[Posts] = true
-	if err := t.exec(`UPDATE posts SET state = 'sent', ts = $1, seen = last, retry = 0, cause = ''
-		WHERE case_ = $2 AND kind = 'card'`, ts, c.Number); err != nil {
+	var stale int // whether what it shows has changed since it was sent
+	if err := t.row(`SELECT count(*) FROM posts p JOIN cases c ON c.number = p.case_
+		WHERE p.case_ = $1 AND p.kind = 'card' AND (p.last < c.drawn OR p.state = 'undeliverable')`, c.Number).Scan(&stale); err != nil {
 		return err
 	}
-	var news int // what has changed the card since it was sent
-	if err := t.row(`SELECT count(*) FROM posts p JOIN cases c ON c.number = p.case_
-		WHERE p.case_ = $1 AND p.kind = 'card' AND p.last < c.drawn`, c.Number).Scan(&news); err != nil || news == 0 {
+	if err := t.exec(`UPDATE posts SET state = 'sent', ts = $1, seen = last, retry = 0, cause = ''
+		WHERE case_ = $2 AND kind = 'card'`, ts, c.Number); err != nil || stale == 0 {
 		return err
 	}
 	return t.redraw(c.Number)
