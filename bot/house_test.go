@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,6 +47,8 @@ type house struct {
 
 	tolerated []slacksim.Kind // violations that the test provokes
 	stopBot   func() int
+	child     *process    // the bot as a process of its own, see child_test.go
+	killed    atomic.Bool // a child has been, so its sockets vanished
 }
 
 // logBuffer keeps what the program prints.
@@ -171,9 +174,7 @@ func (h *house) start() {
 		h.stopBot = nil
 		return <-exit
 	}
-	want := 2
-	fmt.Sscan(h.env["SLACK_CONNECTIONS"], &want)
-	h.eventually("the bot says hello", func() bool { return h.slack.Ready() >= want })
+	h.eventually("the bot says hello", func() bool { return h.slack.Ready() >= h.connections() })
 }
 
 // stop ends the program in good order.
@@ -187,6 +188,9 @@ func (h *house) stop() {
 func (h *house) close() {
 	if h.stopBot != nil {
 		h.stop()
+	}
+	if h.child != nil && !h.child.gone() {
+		assert.Equal(h.t, 0, h.child.end(), "exit code of an orderly end")
 	}
 	for _, v := range h.slack.Violations() {
 		if !h.tolerates(v.Kind) {
@@ -203,6 +207,9 @@ func (h *house) close() {
 }
 
 func (h *house) tolerates(k slacksim.Kind) bool {
+	if k == slacksim.Vanished && h.killed.Load() {
+		return true
+	}
 	for _, t := range h.tolerated {
 		if t == k {
 			return true
