@@ -49,7 +49,8 @@ func (o *office) ticket(t *testing.T) string {
 func (o *office) dial(t *testing.T) *plug {
 	t.Helper()
 	link := o.ticket(t)
-	ws, _, err := websocket.DefaultDialer.Dial(link, nil)
+	dialer := websocket.Dialer{WriteBufferSize: 64 << 10} // or it would fragment
+	ws, _, err := dialer.Dial(link, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { ws.Close() })
 	p := &plug{Conn: ws, t: t, link: link}
@@ -217,6 +218,7 @@ func TestBoltHabits(t *testing.T) {
 	d := o.Send(slacksim.Envelope{Type: "interactive", Payload: map[string]string{"type": "block_actions"}})
 	p.ack(p.next(), "{}")
 	assert.Equal(t, slacksim.Acked, outcome(t, d).Result)
+	go p.ReadMessage()
 	assert.Equal(t, "x", <-ponged)
 	assert.Empty(t, o.Violations())
 }
