@@ -3,6 +3,7 @@ package slacksim_test
 import (
 	"context"
 	"log"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -135,4 +136,21 @@ func TestSlackGoConversation(t *testing.T) {
 	// slack-go drops sockets without a close frame, and that is all it does wrong.
 	assert.Empty(t, o.Violations(slacksim.Vanished))
 	assert.NotEmpty(t, o.Violations())
+}
+
+// A clock stands until it is moved.
+type clock struct{ at atomic.Pointer[time.Time] }
+
+func newClock() *clock {
+	c := &clock{}
+	at := time.Now()
+	c.at.Store(&at)
+	return c
+}
+
+func (c *clock) now() time.Time { return *c.at.Load() }
+
+func (c *clock) add(d time.Duration) {
+	at := c.now().Add(d)
+	c.at.Store(&at)
 }

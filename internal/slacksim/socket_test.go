@@ -39,6 +39,9 @@ type frame struct {
 	Why        string          `json:"retry_reason"`
 }
 
+// dialer writes large messages in one frame; the library's default would fragment them.
+var dialer = websocket.Dialer{WriteBufferSize: 64 << 10}
+
 func (o *office) ticket(t *testing.T) string {
 	t.Helper()
 	ans := o.call(t, "apps.connections.open", o.AppToken(), nil)
@@ -49,7 +52,6 @@ func (o *office) ticket(t *testing.T) string {
 func (o *office) dial(t *testing.T) *plug {
 	t.Helper()
 	link := o.ticket(t)
-	dialer := websocket.Dialer{WriteBufferSize: 64 << 10} // or it would fragment
 	ws, _, err := dialer.Dial(link, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { ws.Close() })
