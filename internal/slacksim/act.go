@@ -25,7 +25,9 @@ type Command struct {
 // Command types a slash command. What Slack's client would not send at all comes back settled as Refused.
 func (w *Workspace) Command(cmd Command) *Delivery {
 	w.mu.Lock()
-	setDefault(&cmd.Command, w.cfg.Commands[0])
+	if len(w.cfg.Commands) > 0 {
+		setDefault(&cmd.Command, w.cfg.Commands[0])
+	}
 	d := &Delivery{
 		kind: "slash_commands", accepts: true, user: cmd.User,
 		command: strings.TrimSpace(cmd.Command + " " + cmd.Text),

@@ -51,6 +51,7 @@ type call struct {
 	header bool // the token came in the Authorization header
 	get    bool
 	at     time.Time // arrival, real time
+	open   *opening  // of apps.connections.open
 }
 
 func (c *call) arg(key string) string { return c.args.Get(key) }
@@ -102,6 +103,9 @@ func (w *Workspace) serveAPI(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	channel := c.arg("channel")
+	if c.method == "apps.connections.open" {
+		w.countOpen(c)
+	}
 	if w.watched() || w.listening() {
 		w.publish(Event{Kind: RequestArrived, Method: c.method, Channel: channel, TS: c.arg("ts"), ThreadTS: c.arg("thread_ts")})
 	}

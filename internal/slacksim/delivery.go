@@ -96,7 +96,7 @@ func (d *Delivery) snapshot() Outcome {
 
 // Bounds of what is remembered about deliveries.
 const (
-	maxSettled = 20_000 // to tell a late ack from nonsense
+	maxSettled = 10_000 // to tell a late ack from nonsense
 	maxLog     = 1_000  // for Deliveries
 )
 

@@ -27,6 +27,7 @@ type Message struct {
 	EditedTS    string          `json:"edited_ts,omitempty"`
 	ReplyCount  int             `json:"reply_count,omitempty"`
 	LatestReply string          `json:"latest_reply,omitempty"`
+	Unfurls     bool            `json:"unfurls,omitempty"` // it has a link that would unfold: the app did not turn off both links and media
 	Deleted     bool            `json:"deleted,omitempty"` // a parent whose replies remain
 	For         string          `json:"for,omitempty"`     // set = ephemeral, seen by this person only
 	At          time.Time       `json:"at"`
@@ -149,6 +150,7 @@ func (w *Workspace) whisper(r *room, viewer string, m Message) *message {
 // revise replaces what a message says. The caller holds mu.
 func (w *Workspace) revise(kept *message, by string, change func(*Message)) {
 	change(&kept.Message)
+	clear(kept.clicks) // its buttons are new
 	if len(kept.revisions) >= maxRevisions {
 		kept.revisions = slices.Delete(kept.revisions, 1, 2)
 	}

@@ -14,7 +14,7 @@ const (
 	EnvelopeSent   EventKind = "envelope_sent"   // written to a socket; its ack is not looked at before the observer returns
 	AckReceived    EventKind = "ack_received"    // read from a socket, before it has any effect
 	RequestArrived EventKind = "request_arrived" // a Web API or response_url call, before its effect
-	EffectDone     EventKind = "effect_done"     // the call has taken effect, before anything is answered
+	EffectDone     EventKind = "effect_done"     // the call has taken effect, or was refused (Error), before anything is answered
 	Answered       EventKind = "answered"        // the answer is written
 
 	ConnectionOpened EventKind = "connection_opened" // hello is out
@@ -62,7 +62,7 @@ type subscriber struct {
 }
 
 // OnEvent has f called for each event, synchronously, in the goroutine where it happens and without a lock held, so f
-// may use the workspace. Different goroutines may call f at once. The returned function ends it.
+// may use the workspace, but not close it. Different goroutines may call f at once. The returned function ends it.
 func (w *Workspace) OnEvent(f func(Event)) (remove func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -202,6 +202,7 @@ func TestTextAsSlackKeepsIt(t *testing.T) {
 			ts := o.post(t, args{"channel": o.ops.ID, "text": test.text, "parse": test.parse})
 			m, _ := o.Message(o.ops.ID, ts)
 			assert.Equal(t, test.want, m.Text)
+			assert.Equal(t, strings.Contains(test.want, "<http"), m.Unfurls)
 		})
 	}
 }
@@ -367,4 +368,49 @@ func BenchmarkCommand(b *testing.B) {
 			require.NoError(b, err)
 		}
 	})
+}
+
+// On Grid, ids of the organisation come along.
+func TestGrid(t *testing.T) {
+	o := newOffice(t, slacksim.Config{EnterpriseID: "E0SIM"})
+	p := o.plugIn(t)
+	o.types("x")
+	var cmd slack.SlashCommand
+	require.NoError(t, json.Unmarshal(p.next().Payload, &cmd))
+	assert.Equal(t, "E0SIM", cmd.EnterpriseID)
+	user, err := o.api.GetUserInfo(o.alice.ID)
+	require.NoError(t, err)
+	assert.Equal(t, "E0SIM", user.Enterprise.EnterpriseID)
+	who, err := o.api.AuthTest()
+	require.NoError(t, err)
+	assert.Equal(t, "E0SIM", who.EnterpriseID)
+}
+
+// What Slack does not document can be had either way.
+func TestSwitches(t *testing.T) {
+	o := newOffice(t, slacksim.Config{
+		Limits: slacksim.Unlimited(), InertNames: true, PlainTextEntities: true, BlockMismatch: true, NoClickMetadata: true,
+		ButtonAcceptsPayload: true, ReplaceByDefault: true,
+	})
+	p := o.plugIn(t)
+	ts := o.post(t, args{"channel": o.ops.ID, "text": "x", "metadata": `{"event_type":"e","event_payload":{}}`, "blocks": `[
+		{"type":"section","text":{"type":"mrkdwn","text":"@channel"}},
+		{"type":"header","text":{"type":"plain_text","text":"a&b &lt;"}},
+		{"type":"rich_text","elements":[]},
+		{"type":"actions","elements":[{"type":"button","action_id":"close","text":{"type":"plain_text","text":"x"}}]}]`})
+	m, _ := o.Message(o.ops.ID, ts)
+	assert.Empty(t, o.Mentions(m))
+	assert.Contains(t, string(m.Blocks), "a&amp;b &lt;")
+	assert.Contains(t, o.Render(m, ""), "a&b <")
+	assert.Equal(t, "block_mismatch", o.bot(t, "chat.update", args{"channel": o.ops.ID, "ts": ts, "blocks": `[{"type":"divider"}]`})["error"])
+	_, err := o.Click(slacksim.Click{User: o.alice.ID, Channel: o.ops.ID, TS: ts, ActionID: "close"})
+	require.NoError(t, err)
+	f, c := p.click()
+	assert.True(t, f.Accepts)
+	assert.Empty(t, c.Message.Metadata.EventType)
+	res, err := http.Post(c.ResponseURL, "application/json", strings.NewReader(`{"text":"replaced"}`))
+	require.NoError(t, err)
+	res.Body.Close()
+	m, _ = o.Message(o.ops.ID, ts)
+	assert.Equal(t, "replaced", m.Text)
 }

@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -29,7 +30,7 @@ type responseURL struct {
 }
 
 // maxURLs bounds how many are remembered; older ones answer as if they had never been.
-const maxURLs = 50_000
+const maxURLs = 20_000
 
 // newURL makes a response_url. The caller holds mu.
 func (w *Workspace) newURL(kind string, r *room, user string, source *message) *responseURL {
@@ -43,7 +44,7 @@ func (w *Workspace) newURL(kind string, r *room, user string, source *message) *
 		for _, old := range w.queue[:maxURLs/2] {
 			delete(w.paths, old.path)
 		}
-		w.queue = append([]*responseURL(nil), w.queue[maxURLs/2:]...)
+		w.queue = slices.Clone(w.queue[maxURLs/2:])
 	}
 	return u
 }

@@ -350,10 +350,10 @@ func TestViolationsOnTheSocket(t *testing.T) {
 			assert.Equal(t, http.StatusForbidden, res.StatusCode)
 		}},
 		{slacksim.OpenStorm, func(t *testing.T, o *office, p *plug) {
-			o.ticket(t)
-			o.ticket(t)
-			o.ticket(t)
-			o.ticket(t)
+			o.Inject(slacksim.Fault{Method: "apps.connections.open", Error: "internal_error"}) // failed calls count too
+			for range 4 {
+				o.call(t, "apps.connections.open", o.AppToken(), nil)
+			}
 		}},
 	} {
 		t.Run(string(test.kind), func(t *testing.T) {

@@ -22,10 +22,14 @@ type View struct {
 }
 
 type modals struct {
-	triggers map[string]*trigger
-	views    map[string]*View
-	nextView int
+	triggers   map[string]*trigger
+	triggerIDs []string // as made, to forget the old
+	views      map[string]*View
+	nextView   int
 }
+
+// maxTriggers bounds how many trigger ids are remembered.
+const maxTriggers = 20_000
 
 // A trigger is the right to open one modal, for three seconds.
 type trigger struct {
@@ -36,12 +40,15 @@ type trigger struct {
 
 // newTrigger makes a trigger_id. The caller holds mu.
 func (w *Workspace) newTrigger(user string) string {
-	if len(w.triggers) > 10_000 {
-		now := w.now()
-		maps.DeleteFunc(w.triggers, func(_ string, t *trigger) bool { return now.After(t.until.Add(time.Minute)) })
-	}
 	id := fmt.Sprintf("%d.%d.%016x%016x", w.rng.Uint64N(1e13), w.rng.Uint64N(1e12), w.rng.Uint64(), w.rng.Uint64())
 	w.triggers[id] = &trigger{user: user, until: w.now().Add(w.cfg.TriggerLife)}
+	w.triggerIDs = append(w.triggerIDs, id)
+	if len(w.triggerIDs) > maxTriggers {
+		for _, old := range w.triggerIDs[:maxTriggers/2] {
+			delete(w.triggers, old)
+		}
+		w.triggerIDs = slices.Clone(w.triggerIDs[maxTriggers/2:])
+	}
 	return id
 }
 
