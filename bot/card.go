@@ -151,7 +151,7 @@ func endLine(c journal.Case) line {
 	case journal.StateFailed:
 		return who(append(start("x", "Not closed: "), room(c.Room), say(", %s", c.Detail)))
 	case journal.StateUnknown:
-		return who(append(start("warning", "Not known whether "), room(c.Room), say(" was closed: ZEGO's answer was lost; "), lookWords(c)))
+		return who(append(start("warning", "Not known whether "), room(c.Room), say(" was closed: %s; ", unclearWords(c)), lookWords(c)))
 	case journal.StateCancelled:
 		l := append(start("no_entry_sign", "Cancelled: "), room(c.Room), say(", nothing closed"))
 		if c.EndedBy == "" {
@@ -161,6 +161,14 @@ func endLine(c journal.Case) line {
 	default:
 		return who(append(start("hourglass", "Expired: "), room(c.Room), say(", nothing closed: %s", c.Detail)))
 	}
+}
+
+// unclearWords says why it is not known what the last call did.
+func unclearWords(c journal.Case) string {
+	if code := c.LastAnswer().Code; code != nil {
+		return fmt.Sprintf("ZEGO answered code %d, which does not tell", *code)
+	}
+	return "ZEGO's answer was lost"
 }
 
 // lookWords says who was seen in the room when it was looked at last.

@@ -295,7 +295,7 @@ func (c *closer) investigate(ctx context.Context, cs journal.Case, late <-chan c
 		}
 	}
 	cs, ok := c.record(ctx, cs, draft(journal.Ended, journal.Facts{
-		Outcome: journal.StateUnknown, Why: "no_clear_answer", Detail: "ZEGO's answer was lost",
+		Outcome: journal.StateUnknown, Why: "no_clear_answer", Detail: unclearWords(cs),
 		Until: journal.MicrosOf(c.now().Add(c.ConfirmTimeout)),
 	}))
 	if !ok || late == nil {

@@ -108,7 +108,7 @@ func TestRoom5018IsLookedAt(t *testing.T) {
 		h.zego.AddFault(zegosim.Fault{Action: "CloseRoom", Code: 5018, Skip: true})
 		card := h.asks(h.alice, "live-42")
 		h.confirms(h.alice, card)
-		h.shows(card, "Not known whether live-42 was closed: ZEGO's answer was lost; 2 people are in it now")
+		h.shows(card, "Not known whether live-42 was closed: ZEGO answered code 5018, which does not tell; 2 people are in it now")
 		assert.Equal(t, journal.StateUnknown, h.state(1))
 	})
 }
