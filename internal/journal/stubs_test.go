@@ -1,2 +1,0 @@
-package journal_test
-var children = map[string]func(string){}
