@@ -167,7 +167,7 @@ func (c *conn) watch(ctx context.Context) {
 		select {
 		case <-ping.C:
 			if err := c.ws.WriteControl(websocket.PingMessage, nil, c.writeDeadline()); err != nil {
-				c.ws.Close() // ends the reader
+				c.broken(err)
 				ping.Stop()
 			}
 		case <-silence.C:
@@ -337,8 +337,7 @@ func (c *conn) release(e *Envelope) {
 	}
 }
 
-// write sends one text frame. A connection that cannot be written to is of no
-// use, so an error ends it.
+// write sends one text frame.
 func (c *conn) write(frame []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -347,10 +346,16 @@ func (c *conn) write(frame []byte) error {
 	}
 	c.ws.SetWriteDeadline(c.writeDeadline())
 	if err := c.ws.WriteMessage(websocket.TextMessage, frame); err != nil {
-		c.ws.Close()
+		c.broken(err)
 		return fmt.Errorf("%w: %s", ErrGone, plain(err))
 	}
 	return nil
+}
+
+// broken drops a connection that cannot be written to, which ends its reader.
+func (c *conn) broken(err error) {
+	c.depart(err)
+	c.ws.Close()
 }
 
 func (c *conn) writeDeadline() time.Time { return time.Now().Add(c.s.cfg.WriteTimeout) }

@@ -407,13 +407,12 @@ func TestFaultSlackStopsReading(t *testing.T) {
 		defer old.reading.Unlock()
 		<-t.Context().Done()
 	}()
+	stalled := time.Now()
 	for i := range 1000 {
-		if _, err := old.ws.NetConn().Write(nil); err != nil {
-			break
-		}
 		old.ws.WriteMessage(websocket.TextMessage, []byte(command(fmt.Sprint("c", i))))
 	}
 	s.greeted()
+	require.Less(t, time.Since(stalled), 4*time.Second, "noticed by the write deadline, not by a ping")
 	for {
 		if err := receive(t, errs, "a failing Ack"); err != nil {
 			require.ErrorIs(t, err, ErrGone)
