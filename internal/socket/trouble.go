@@ -46,7 +46,7 @@ var fatal = map[string]string{
 	"not_allowed_token_type":  "it must be the app-level token that begins with xapp-, not the bot token; " + newToken,
 	"missing_scope":           "it lacks the scope connections:write; " + newToken,
 	"forbidden_team":          "its workspace may not use the app; ask the workspace's owner",
-	"access_denied":           "its workspace may not use the app; ask the workspace's owner",
+	"access_denied":           "Socket Mode is switched off for the app (https://api.slack.com/apps, Socket Mode), or its workspace may not use it",
 	"team_access_not_granted": "it has not been granted to this workspace; ask the organization's owner",
 	"insecure_request":        "the API address must be an https URL; check SLACK_API_URL",
 }
