@@ -140,7 +140,16 @@ func (h *house) spawn(changes ...func(*exec.Cmd)) *process {
 		close(p.dead)
 	}()
 	h.child = p
+	h.victim.Store(p)
 	return p
+}
+
+// bot returns the process that runs, for observers, who may be faster than spawn returns.
+func (h *house) bot() *process {
+	for h.victim.Load() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	return h.victim.Load()
 }
 
 // startChild is spawn, until the process serves commands or is dead.

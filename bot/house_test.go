@@ -47,7 +47,8 @@ type house struct {
 
 	tolerated []slacksim.Kind // violations that the test provokes
 	stopBot   func() int
-	child     *process    // the bot as a process of its own, see child_test.go
+	child     *process // the bot as a process of its own, see child_test.go
+	victim    atomic.Pointer[process]
 	killed    atomic.Bool // a child has been, so its sockets vanished
 }
 
@@ -375,7 +376,7 @@ func (h *house) hears(user, text string) {
 // query reads the journal's file as anybody with the file could.
 func (h *house) query(dest any, sqlText string, args ...any) {
 	h.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: h.db}).EscapedPath()+"?mode=ro")
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: h.db}).EscapedPath()+"?mode=ro&_pragma=busy_timeout(5000)")
 	require.NoError(h.t, err)
 	defer db.Close()
 	require.NoError(h.t, db.QueryRow(sqlText, args...).Scan(dest))
