@@ -25,7 +25,7 @@ type record struct {
 
 // readRecord reads a journal's file and writes nothing.
 func readRecord(path string) (record, error) {
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?mode=ro")
+	db, err := openJournal(path, "ro")
 	if err != nil {
 		return record{}, fmt.Errorf("opening the journal: %w", err)
 	}
@@ -64,6 +64,11 @@ func readRecord(path string) (record, error) {
 		return record{}, fmt.Errorf("reading the journal's posts: %w", err)
 	}
 	return r, nil
+}
+
+// openJournal opens the file that must be there; mode is SQLite's, ro or rw.
+func openJournal(path, mode string) (*sql.DB, error) {
+	return sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?mode="+mode)
 }
 
 // entry returns entry n, or one with nothing in it if the journal has no such entry.
