@@ -95,7 +95,7 @@ func (b *Bot) tryAgain(ctx context.Context, old journal.Case, k click) (*message
 	}
 	c, isNew, err := b.Journal.Request(ctx, journal.Request{
 		Delivery: k.delivery, By: k.by, Room: old.Room, Reason: old.Reason, Sends: b.sends(old.Reason),
-		From: old.From, Channel: old.Channel, ShowWithin: b.ConfirmTimeout, MaxPending: b.MaxPendingPerUser, AgainOf: old.Number,
+		From: old.From, Channel: old.Channel, ShowWithin: b.ConfirmTimeout, MaxPending: b.MaxPendingPerUser, AgainOf: old.Number, Workspace: b.self().url,
 	})
 	var many *journal.TooManyError
 	switch {

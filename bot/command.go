@@ -65,6 +65,7 @@ func (b *Bot) command(ctx context.Context, cmd command) (message, *journal.Case)
 	r := journal.Request{
 		Delivery: cmd.delivery, By: cmd.by, Room: o.room, Reason: o.reason, Sends: b.sends(o.reason),
 		From: cmd.channel, Channel: b.cardChannel(cmd.channel), ShowWithin: b.ConfirmTimeout, MaxPending: b.MaxPendingPerUser,
+		Workspace: b.self().url,
 	}
 	c, isNew, err := b.Journal.Request(ctx, r)
 	var many *journal.TooManyError

@@ -27,6 +27,7 @@ const (
 // commands are what can be typed after the program's name.
 type commands struct {
 	Run     runCommand     `cmd:"" default:"1" help:"Run the bot (the default)."`
+	Audit   auditCommand   `cmd:"" help:"Check the record: verify the journal, export it, compare it with Slack."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -53,7 +54,7 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		fmt.Fprintln(stderr, "zegoclose:", err)
 		return exitUsage
 	}
-	command, err := parser.Parse(args)
+	command, err := parser.Parse(twoDashes(args))
 	switch {
 	case exited >= 0: // help was asked for and printed
 		return exited
@@ -61,7 +62,10 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		fmt.Fprintf(stderr, "zegoclose: %v (see zegoclose --help)\n", err)
 		return exitUsage
 	}
-	if err := command.Run(); err != nil {
+	switch err := command.Run(); {
+	case errors.Is(err, errFindings):
+		return exitProblem
+	case err != nil:
 		fmt.Fprintln(stderr, "zegoclose:", err)
 		if _, ok := errors.AsType[*configError](err); ok {
 			return exitUsage
@@ -69,4 +73,16 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitProblem
 	}
 	return exitFine
+}
+
+// twoDashes lets every flag be written with one dash or two.
+func twoDashes(args []string) []string {
+	long := make([]string, len(args))
+	for i, a := range args {
+		if len(a) > 2 && a[0] == '-' && a[1] != '-' && (a[1] < '0' || a[1] > '9') {
+			a = "-" + a
+		}
+		long[i] = a
+	}
+	return long
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -46,7 +47,13 @@ var steps = map[Kind]step{
 	Requeued:  {from: []State{StateClosing}, to: StateConfirmed, draws: true},
 	Looked:    {from: []State{StateClosing}},
 	Ended:     {from: []State{StateConfirmed, StateClosing, StateUnknown}, tells: true, draws: true},
+
+	Reviewed:  {from: endStates, tells: true, draws: true},
+	Contested: {from: endStates, tells: true, draws: true},
 }
+
+// endStates are the states of a case that is over.
+var endStates = []State{StateClosed, StateAbsent, StateFailed, StateUnknown, StateCancelled, StateExpired}
 
 // outcomes lists what Ended may lead to from each state: without a call nothing can have
 // been closed, and only a late answer ends a case a second time.
@@ -58,7 +65,12 @@ var outcomes = map[State][]State{
 
 // next returns the state to which an entry leads the case.
 func (c *Case) next(k Kind, f Facts) (State, error) {
-	s := c.State
+	return next(c.State, k, f, c.LastAnswer().Code)
+}
+
+// next returns the state to which an entry leads a case in state s, the last answer of
+// which had this code.
+func next(s State, k Kind, f Facts, code *int) (State, error) {
 	st, ok := steps[k]
 	if !ok || !slices.Contains(st.from, s) {
 		return "", fmt.Errorf("a case that is %q cannot be %s", s, k)
@@ -67,7 +79,7 @@ func (c *Case) next(k Kind, f Facts) (State, error) {
 		if !slices.Contains(outcomes[s], f.Outcome) {
 			return "", fmt.Errorf("a case that is %q cannot end %q", s, f.Outcome)
 		}
-		if code := c.LastAnswer().Code; f.Outcome == StateClosed && (code == nil || *code != 0) {
+		if f.Outcome == StateClosed && (code == nil || *code != 0) {
 			return "", errors.New("a case is closed only after ZEGO answered code 0")
 		}
 		return f.Outcome, nil
@@ -94,6 +106,14 @@ type Count struct {
 	Missing string // why
 }
 
+// Review is what somebody who had no part in a case said about it afterwards.
+type Review struct {
+	By       string // Slack user id
+	At       time.Time
+	Contests bool // the reviewer objects
+	Note     string
+}
+
 // Case is one request to close one room, as its entries tell it.
 type Case struct {
 	Number  int64
@@ -105,6 +125,7 @@ type Case struct {
 	RequesterName       string // decoration
 	Team                string // the requester's workspace
 	From, Channel       string // channel of the command; channel of the card
+	Workspace           string // its address, for links
 	RequestedAt         time.Time
 	AgainOf             int64   // the case this one tries again
 	Others              []int64 // other people's open cases for the room when it was requested
@@ -127,6 +148,7 @@ type Case struct {
 	About   int64     // the other case that decided this one
 	AgainBy time.Time // unknown: until when Try again is offered
 	AgainIs int64     // the case that Try again opened
+	Reviews []Review  // oldest first; the last one counts
 	Token   string    // what the buttons carry
 	CardTS  string    // the card's ts, once known
 }
@@ -143,7 +165,7 @@ func (c *Case) apply(e Entry) error {
 		c.Number = e.Case
 		c.Room, c.Reason, c.Sends = f.Room, f.Reason, f.Sends
 		c.Requester, c.RequesterName, c.Team = f.By, f.Name, f.Team
-		c.From, c.Channel = f.From, f.Channel
+		c.From, c.Channel, c.Workspace = f.From, f.Channel, f.Workspace
 		c.AgainOf, c.Others = f.AgainOf, f.Others
 		c.RequestedAt, c.ShowBy, c.ConfirmBy = e.Time, f.Until.Time(), f.Until.Time()
 	case Offered:
@@ -162,6 +184,8 @@ func (c *Case) apply(e Entry) error {
 		c.NotBefore = f.Turn.Time()
 	case Looked:
 		c.Looks = append(c.Looks, Count{At: e.Time, People: f.People, Missing: f.Missing})
+	case Reviewed, Contested:
+		c.Reviews = append(c.Reviews, Review{By: f.By, At: e.Time, Contests: e.Kind == Contested, Note: f.Note})
 	case Cancelled, Expired, Ended:
 		c.EndedAt, c.EndedBy, c.Why, c.Detail, c.About, c.AgainBy = e.Time, f.By, f.Why, f.Detail, f.About, f.Until.Time()
 	}
@@ -187,6 +211,25 @@ func (c *Case) LastAnswer() Answer {
 		return Answer{}
 	}
 	return c.Answers[len(c.Answers)-1]
+}
+
+// Reviewed reports whether somebody else has found the case right, and nobody has
+// contested it since.
+func (c *Case) Reviewed() bool {
+	return len(c.Reviews) > 0 && !c.Reviews[len(c.Reviews)-1].Contests
+}
+
+// Link is the address of the case's card in Slack, or of a reply in its thread; empty if
+// that is not known.
+func (c *Case) Link(ts string) string {
+	if ts == "" || c.Workspace == "" {
+		return ""
+	}
+	link := c.Workspace + "archives/" + c.Channel + "/p" + strings.ReplaceAll(ts, ".", "")
+	if ts != c.CardTS {
+		link += "?thread_ts=" + c.CardTS + "&cid=" + c.Channel
+	}
+	return link
 }
 
 // Between returns the case's entries numbered first to last, both included.

@@ -159,10 +159,15 @@ func (t *txn) record(c *Case, drafts ...Draft) error {
 	return nil
 }
 
+// tells reports whether an entry calls for a post.
+func tells(e Entry) bool {
+	return steps[e.Kind].tells || e.Kind == Answered && e.Facts.Effect == string(StateUnknown)
+}
+
 // move brings the case's row from state before to where e has led it.
 func (t *txn) move(c *Case, before State, e Entry) error {
 	st := steps[e.Kind]
-	tells := st.tells || e.Kind == Answered && e.Facts.Effect == string(StateUnknown)
+	tells := tells(e)
 	n, err := t.change(`UPDATE cases SET state = $1, last = $2, due = $3, not_before = $4,
 			turn  = CASE WHEN $5 THEN $2 ELSE turn END,
 			ended = CASE WHEN $6 THEN $2 ELSE ended END,

@@ -27,6 +27,10 @@ const (
 	Requeued  Kind = "requeued"  // certainly not executed; waits for another turn
 	Looked    Kind = "looked"    // who is in the room after a call without a clear answer
 	Ended     Kind = "ended"     // the outcome
+
+	Reviewed   Kind = "reviewed"   // somebody else looked at the case and found it right
+	Contested  Kind = "contested"  // somebody else looked at the case and objects
+	Checkpoint Kind = "checkpoint" // what happened in a day or a week; belongs to no case
 )
 
 // ends reports whether an entry of this kind ends its case.
@@ -90,6 +94,12 @@ type Facts struct {
 	Late      bool   `json:"late,omitempty"`       // answered: after the call had been given up as unclear
 
 	Outcome State `json:"outcome,omitempty"` // ended: closed, absent, failed, unknown
+
+	Workspace string           `json:"workspace,omitempty"` // requested: address of the Slack workspace, for links
+	Note      string           `json:"note,omitempty"`      // reviewed, contested: the reviewer's words
+	Since     Micros           `json:"since,omitempty"`     // checkpoint: covers what happened from here until Until
+	Counts    map[string]int64 `json:"counts,omitempty"`    // checkpoint: how often what happened; open: as of now
+	Up        int64            `json:"up_us,omitempty"`     // checkpoint: µs since the bot was started
 }
 
 // Entry is one immutable line of the journal.

@@ -8,12 +8,14 @@ import (
 	"time"
 )
 
-// PostKind tells the two messages of a case apart.
+// PostKind tells the messages apart.
 type PostKind string
 
 const (
 	Card  PostKind = "card"  // the parent of the thread; bears the buttons
 	Reply PostKind = "reply" // a message in its thread
+
+	Checkpoints PostKind = "checkpoint" // shows a checkpoint, in the channel
 )
 
 // PostState says how far a post has come.

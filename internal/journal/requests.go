@@ -27,7 +27,8 @@ type Request struct {
 	ShowWithin time.Duration
 	MaxPending int // unconfirmed cases a person; 0 for no limit
 
-	AgainOf int64 // the unknown case this one tries again, 0 for none
+	AgainOf   int64  // the unknown case this one tries again, 0 for none
+	Workspace string // its address, which ends in a slash
 }
 
 // TooManyError says that a person has as many unconfirmed cases as one may have.
@@ -115,7 +116,7 @@ func (t *txn) openNew(r Request, others []int64) (Case, error) {
 	e, err := t.add(number, Requested, Facts{
 		By: r.By.ID, Name: r.By.Name, Team: r.By.Team,
 		Room: r.Room, Reason: r.Reason, Sends: r.Sends, From: r.From, Channel: r.Channel,
-		AgainOf: r.AgainOf, Others: others, Until: due,
+		AgainOf: r.AgainOf, Others: others, Until: due, Workspace: r.Workspace,
 	})
 	if err != nil {
 		return Case{}, err

@@ -48,6 +48,22 @@ func readSQLite(path string) (*sql.DB, error) {
 	return db, nil
 }
 
+// beginRead begins a transaction that sees one moment and writes nothing.
+const beginRead = `BEGIN`
+
+// hasTables counts the tables that every journal has.
+const hasTables = `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('head', 'entries', 'cases', 'posts')`
+
+// auditSQLite opens path for reading a whole journal in order, through one connection.
+func auditSQLite(path string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", dsn(path, "mode=ro", "_pragma=query_only(1)", "_pragma=busy_timeout(5000)", "_pragma=cache_size(-8192)"))
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	return db, nil
+}
+
 // dsn makes a URI that names path whatever characters it holds.
 func dsn(path string, options ...string) string {
 	abs, err := filepath.Abs(path)
