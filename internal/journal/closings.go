@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// queued is the condition of the index cases_queue.
+const queued = `state IN ('confirmed', 'closing')`
+
 // Claim takes the oldest confirmed case whose time has come and records that its CloseRoom
 // is about to leave. The claim is on disk when it returns; only then may the call be made.
 //
@@ -22,7 +25,7 @@ import (
 func (j *Journal) Claim(ctx context.Context) (c Case, ok bool, again time.Time, err error) {
 	for {
 		var number, notBefore int64
-		err := j.read.QueryRowContext(ctx, `SELECT number, not_before FROM cases c WHERE ended = 0 AND state = 'confirmed'
+		err := j.read.QueryRowContext(ctx, `SELECT number, not_before FROM cases c WHERE `+queued+` AND state = 'confirmed'
 				AND NOT EXISTS (SELECT 1 FROM cases o WHERE o.room = c.room AND o.ended = 0 AND o.state = 'closing')
 			ORDER BY CASE WHEN not_before <= $1 THEN 0 ELSE not_before END, turn LIMIT 1`,
 			j.now().UnixMicro()).Scan(&number, &notBefore)
@@ -102,7 +105,7 @@ func (t *txn) rival(c Case) (number int64, state State, err error) {
 // Unfinished lists the cases that are being closed. The process that has just got the lock
 // finds here what a dead one left: calls that may or may not have been made.
 func (j *Journal) Unfinished(ctx context.Context) ([]Case, error) {
-	rows, err := j.read.QueryContext(ctx, `SELECT number FROM cases WHERE ended = 0 AND state = 'closing' ORDER BY turn`)
+	rows, err := j.read.QueryContext(ctx, `SELECT number FROM cases WHERE `+queued+` AND state = 'closing' ORDER BY turn`)
 	if err != nil {
 		return nil, fmt.Errorf("looking for unfinished closings: %w", err)
 	}
@@ -125,8 +128,8 @@ func (j *Journal) Unfinished(ctx context.Context) ([]Case, error) {
 // being closed right now.
 func (j *Journal) Ahead(ctx context.Context, c Case) (int, error) {
 	var n int
-	err := j.read.QueryRowContext(ctx, `SELECT count(*) FROM cases WHERE ended = 0 AND state IN ('confirmed', 'closing')
-		AND number <> $1 AND (state = 'closing' OR turn < (SELECT turn FROM cases WHERE number = $1))`, c.Number).Scan(&n)
+	err := j.read.QueryRowContext(ctx, `SELECT count(*) FROM cases WHERE `+queued+` AND number <> $1
+		AND (state = 'closing' OR turn < (SELECT turn FROM cases WHERE number = $1))`, c.Number).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("counting the queue before #%d: %w", c.Number, err)
 	}

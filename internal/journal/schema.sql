@@ -1,5 +1,7 @@
 -- The journal: what was said and done (entries), what it came to (cases),
 -- and where it was shown (posts). Times are integer microseconds since 1970, UTC.
+-- The keys are INTEGER, good for two thousand million entries on PostgreSQL, because on
+-- SQLite that, and no other word, saves each table a second tree.
 -- Every write transaction begins with the head row, so order, numbers and hash
 -- chain have one author at a time, whoever and however many the writers are.
 
@@ -14,7 +16,7 @@ CREATE TABLE head (
 
 -- Facts. Rows are inserted and never changed.
 CREATE TABLE entries (
-    number BIGINT PRIMARY KEY,  -- 0, 1, 2, … without a gap
+    number INTEGER PRIMARY KEY, -- 0, 1, 2, … without a gap
     case_  BIGINT NOT NULL,     -- the case it belongs to, 0 for none
     kind   TEXT   NOT NULL,
     time   BIGINT NOT NULL,     -- never before that of the entry before
@@ -26,7 +28,7 @@ CREATE INDEX entries_case ON entries (case_, number);
 
 -- Current state. A row changes only in the transaction that inserts the entry saying why.
 CREATE TABLE cases (
-    number     BIGINT PRIMARY KEY,          -- 1, 2, 3, … without a gap
+    number     INTEGER PRIMARY KEY,         -- 1, 2, 3, … without a gap
     state      TEXT   NOT NULL,
     room       TEXT   NOT NULL,
     requester  TEXT   NOT NULL,             -- Slack user id
@@ -45,7 +47,7 @@ CREATE TABLE cases (
     posted     BIGINT NOT NULL DEFAULT 0    -- its last entry that has a post
 );
 -- SQLite uses a partial index only for a query that repeats its condition word for word.
-CREATE INDEX cases_open     ON cases (state, turn) WHERE ended = 0;
+CREATE INDEX cases_queue    ON cases (turn) WHERE state IN ('confirmed', 'closing');
 CREATE INDEX cases_due      ON cases (due) WHERE due > 0;
 CREATE INDEX cases_room     ON cases (room, ended);
 CREATE INDEX cases_person   ON cases (requester) WHERE state = 'pending';
@@ -53,7 +55,7 @@ CREATE INDEX cases_unposted ON cases (channel, told) WHERE told > posted;
 
 -- The Slack messages that show entries: the card of a case, and the replies in its thread.
 CREATE TABLE posts (
-    first     BIGINT PRIMARY KEY,         -- first entry shown
+    first     INTEGER PRIMARY KEY,        -- first entry shown
     last      BIGINT NOT NULL,            -- last entry shown when it was posted
     case_     BIGINT NOT NULL,
     kind      TEXT   NOT NULL,            -- card, reply
@@ -61,7 +63,7 @@ CREATE TABLE posts (
     channel   TEXT   NOT NULL,
     ts        TEXT   NOT NULL DEFAULT '', -- Slack's, once known
     tried     BIGINT NOT NULL,            -- when the first try began
-    retry     BIGINT NOT NULL DEFAULT 0,  -- waiting, doubt: not before
+    retry     BIGINT NOT NULL DEFAULT 0,  -- waiting, doubt: not before; sending: since when
     cause     TEXT   NOT NULL DEFAULT '', -- why it is not sent yet, or never will be
     seen      BIGINT NOT NULL DEFAULT 0,  -- card: last entry it shows by now
     changes   BIGINT NOT NULL DEFAULT 0,  -- card: how often there was a reason to draw it again

@@ -252,15 +252,13 @@ func (w *writer) transact(group []*writeOp) error {
 // errNotBegun marks a transaction that could not even begin.
 var errNotBegun = errors.New("the journal is busy or out of reach")
 
-// begin opens the transaction and reads the head row. On PostgreSQL this update is what
-// makes writers take turns; here it also proves that the file can be written to.
+// begin opens the transaction and reads the head row.
 func (w *writer) begin(t *txn) error {
-	if _, err := w.conn.ExecContext(t.ctx, beginWrite); err != nil {
+	if err := t.exec(beginWrite); err != nil {
 		return fmt.Errorf("%w: %w: %w", ErrNotRecorded, errNotBegun, err)
 	}
 	var last int64
-	if err := t.row(`UPDATE head SET one = 1 WHERE one = 1 RETURNING entry, hash, time, last_case`).
-		Scan(&t.entry, &t.hash, &last, &t.cases); err != nil {
+	if err := t.row(lockHead).Scan(&t.entry, &t.hash, &last, &t.cases); err != nil {
 		w.conn.ExecContext(t.ctx, `ROLLBACK`)
 		return fmt.Errorf("%w: %w: reading the head: %w", ErrNotRecorded, errNotBegun, err)
 	}
@@ -321,7 +319,10 @@ func (t *txn) all(group []*writeOp) error {
 		}
 	}
 	if t.entry == before {
-		return nil
+		if len(group) > 0 && t.w.j.failing.Load() == nil {
+			return nil
+		}
+		return t.exec(`UPDATE head SET one = 1 WHERE one = 1`) // can the file be written to?
 	}
 	return t.exec(`UPDATE head SET entry = $1, hash = $2, time = $3, last_case = $4 WHERE one = 1`,
 		t.entry, t.hash, t.now.UnixMicro(), t.cases)
