@@ -17,6 +17,10 @@ import (
 // somebody else has it.
 const beginWrite = `BEGIN IMMEDIATE`
 
+// lockHead reads the head row at the beginning of a write. On PostgreSQL it will end in FOR
+// UPDATE, which is what makes writers take turns there.
+const lockHead = `SELECT entry, hash, time, last_case FROM head WHERE one = 1`
+
 // openSQLite opens path for writing, making it with access for its owner alone.
 // synchronous=FULL makes a commit in WAL mode wait for its fsync. A lock held by another
 // program (a shell, a backup) is waited for at most busy_timeout, which together with the

@@ -125,6 +125,7 @@ func TestP7KillAtEveryCommitLosesNothing(t *testing.T) {
 				acked := strings.Count(string(out), "\n")
 
 				b := openBook(t, path)
+				b.clock.pass(time.Since(b.clock.Now()) + time.Second) // the child had no clock of ours
 				es := assertSound(t, b)
 				hashes := make(map[string]bool)
 				for _, e := range es {
@@ -160,6 +161,7 @@ func TestP7KillAtEveryCommitLosesNothing(t *testing.T) {
 
 // goOn does what the bot does after a restart, until nothing waits any more.
 func goOn(t *testing.T, b *book) {
+	b.clock.pass(max(0, time.Since(b.clock.Now()))) // the dead process lived in real time
 	unfinished, err := b.Unfinished(t.Context())
 	require.NoError(t, err)
 	for _, c := range unfinished {

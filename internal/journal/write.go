@@ -199,6 +199,7 @@ func (w *writer) collect(group []*writeOp) []*writeOp {
 func (w *writer) commit(group []*writeOp) {
 	err := w.transact(group)
 	_, spoilt := errors.AsType[sqlError](err)
+	spoilt = spoilt && errors.Is(err, ErrNotRecorded)
 	switch {
 	case errors.Is(err, errNotBegun): // nobody need wait as long again to hear the same
 		group = w.collect(group)
@@ -235,7 +236,7 @@ func (w *writer) transact(group []*writeOp) error {
 	t := &txn{w: w, ctx: context.Background()}
 	err := w.begin(t)
 	if err == nil {
-		err = w.end(t.all(group))
+		err = t.end(t.all(group))
 	}
 	w.j.since.Store(nil)
 	if took := time.Since(began); err == nil && took > slow {
@@ -259,7 +260,7 @@ func (w *writer) begin(t *txn) error {
 	}
 	var last int64
 	if err := t.row(lockHead).Scan(&t.entry, &t.hash, &last, &t.cases); err != nil {
-		w.conn.ExecContext(t.ctx, `ROLLBACK`)
+		t.exec(`ROLLBACK`)
 		return fmt.Errorf("%w: %w: reading the head: %w", ErrNotRecorded, errNotBegun, err)
 	}
 	t.now = w.j.now().UTC().Truncate(time.Microsecond)
@@ -270,14 +271,13 @@ func (w *writer) begin(t *txn) error {
 }
 
 // end commits the transaction, or rolls it back if err is not nil.
-func (w *writer) end(err error) error {
-	ctx := context.Background()
+func (t *txn) end(err error) error {
 	if err != nil {
-		w.conn.ExecContext(ctx, `ROLLBACK`)
+		t.exec(`ROLLBACK`)
 		return fmt.Errorf("%w: %w", ErrNotRecorded, err)
 	}
-	if _, err := w.conn.ExecContext(ctx, `COMMIT`); err != nil {
-		w.conn.ExecContext(ctx, `ROLLBACK`) // a failed commit may leave the transaction open
+	if err := t.exec(`COMMIT`); err != nil {
+		t.exec(`ROLLBACK`) // a failed commit may leave the transaction open
 		if rolledBack(err) {
 			return fmt.Errorf("%w: %w", ErrNotRecorded, err)
 		}
