@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"zegoclose/authz"
@@ -129,8 +130,7 @@ func (c *closer) next(ctx context.Context) (again time.Time, err error) {
 func (c *closer) attempt(ctx context.Context, cs journal.Case, left chan struct{}) {
 	var once sync.Once
 	leave := func() { once.Do(func() { close(left) }) }
-	free := sync.OnceFunc(func() { <-c.slots })
-	defer leave()
+	free := sync.OnceFunc(func() { leave(); <-c.slots })
 	defer free()
 	defer c.recoverPanic("closing a room", "case", cs.Number)
 
@@ -149,17 +149,28 @@ func (c *closer) attempt(ctx context.Context, cs journal.Case, left chan struct{
 	answers := make(chan closing, 1) // the one answer, however late
 	callCtx, hangUp := context.WithTimeout(ctx, lateLimit)
 	defer hangUp()
+	var written atomic.Bool
 	c.calls.Go(func() {
-		defer leave()
-		answers <- c.call(callCtx, cs, start, leave)
+		answers <- c.call(callCtx, cs, start, func() { written.Store(true); leave() })
 	})
+	var a closing
 	select {
-	case a := <-answers:
-		c.settle(ctx, cs, a, free)
+	case a = <-answers:
 	case <-time.After(c.ZegoTimeout):
-		leave()
-		c.unclear(ctx, cs, closing{detail: fmt.Sprintf("no answer within %v", c.ZegoTimeout), took: c.now().Sub(start)}, answers, free)
+		if written.Load() {
+			c.unclear(ctx, cs, closing{detail: fmt.Sprintf("no answer within %v", c.ZegoTimeout), took: c.now().Sub(start)}, answers, free)
+			return
+		}
+		hangUp() // nothing has left yet, and nothing may any more
+		a = <-answers
+		if t, ok := errors.AsType[*zego.TransportError](a.err); ok {
+			a.detail = fmt.Sprintf("ZEGO could not be reached (no connection within %v)", c.ZegoTimeout)
+			if t.Written {
+				a.detail = fmt.Sprintf("the call did not leave as a whole within %v", c.ZegoTimeout)
+			}
+		}
 	}
+	c.settle(ctx, cs, a, free)
 }
 
 // closing is what one CloseRoom came to.
@@ -277,14 +288,15 @@ func (c *closer) unclear(ctx context.Context, cs journal.Case, a closing, late <
 // case as unknown, unless the late answer comes first.
 func (c *closer) investigate(ctx context.Context, cs journal.Case, late <-chan closing) {
 	unclearAt := cs.LastAnswer().At
-	for i := len(cs.Looks); i < len(c.LookAfter); i++ {
+	for len(cs.Looks) < len(c.LookAfter) {
 		select {
 		case a := <-late:
 			if c.lateAnswer(ctx, cs, a) {
 				return
 			}
 			late = nil
-		case <-time.After(unclearAt.Add(c.LookAfter[i]).Sub(c.now())):
+			continue // the look keeps its time
+		case <-time.After(unclearAt.Add(c.LookAfter[len(cs.Looks)]).Sub(c.now())):
 		case <-c.stopping:
 			return // the looks go on after the restart
 		}
