@@ -151,7 +151,8 @@ func endLine(c journal.Case) line {
 	case journal.StateFailed:
 		return who(append(start("x", "Not closed: "), room(c.Room), say(", %s", c.Detail)))
 	case journal.StateUnknown:
-		return who(append(start("warning", "Not known whether "), room(c.Room), say(" was closed: %s; ", unclearWords(c)), lookWords(c)))
+		l := append(start("warning", "Not known whether "), room(c.Room), say(" was closed: %s; ", unclearWords(c)))
+		return who(append(l, lookWords(c)...))
 	case journal.StateCancelled:
 		l := append(start("no_entry_sign", "Cancelled: "), room(c.Room), say(", nothing closed"))
 		if c.EndedBy == "" {
@@ -171,20 +172,24 @@ func unclearWords(c journal.Case) string {
 	return "ZEGO's answer was lost"
 }
 
-// lookWords says who was seen in the room when it was looked at last.
-func lookWords(c journal.Case) span {
+// lookWords says who was in the room when it was looked at last, or if that look came to
+// nothing, when it was before.
+func lookWords(c journal.Case) line {
 	for i := len(c.Looks) - 1; i >= 0; i-- {
-		if n := c.Looks[i].People; n != nil {
-			if *n == 1 {
-				return say("1 person is in it now")
-			}
-			if *n == 0 {
-				return say("nobody is in it now")
-			}
-			return say("%d people are in it now", *n)
+		n := c.Looks[i].People
+		switch {
+		case n == nil:
+		case i < len(c.Looks)-1 && *n < 2:
+			return line{say("%s was in it at ", people(*n)), at(c.Looks[i].At, clock)}
+		case i < len(c.Looks)-1:
+			return line{say("%s were in it at ", people(*n)), at(c.Looks[i].At, clock)}
+		case *n < 2:
+			return line{say("%s is in it now", people(*n))}
+		default:
+			return line{say("%s are in it now", people(*n))}
 		}
 	}
-	return say("who is in it could not be seen")
+	return line{say("who is in it could not be seen")}
 }
 
 func countWords(n journal.Count) span {

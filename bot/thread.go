@@ -65,7 +65,8 @@ func endedLine(c journal.Case, e journal.Entry) line {
 	case journal.StateFailed:
 		return line{bold("Not closed"), say(" at "), at(e.Time, clock), say("%s: %s.", late, strings.TrimSuffix(e.Facts.Detail, "."))}
 	default:
-		return line{bold("Not known"), say(" whether the room was closed: %s; ", unclearWords(c)), lookWords(c), say(". If it must be closed, press Try again on the card or send the command again.")}
+		l := append(line{bold("Not known"), say(" whether the room was closed: %s; ", unclearWords(c))}, lookWords(c)...)
+		return append(l, say(". If it must be closed, press Try again on the card or send the command again."))
 	}
 }
 
