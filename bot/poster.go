@@ -215,7 +215,7 @@ func (b *Bot) notSent(ctx context.Context, c journal.Case, p journal.Post, cause
 		// Certainly not in Slack: the lane waits, and the same post leaves first.
 		b.Log.Info("Slack asks to wait", "channel", p.Channel, "wait", wait)
 		return wait, b.insist(ctx, "recording that a post waits", func(ctx context.Context) error {
-			return b.Journal.NotSent(ctx, p, b.now(), "Slack asked to wait")
+			return b.Journal.NotSent(ctx, p, b.now().Add(wait), "Slack asked to wait")
 		})
 	case tokenFatal:
 		err := b.fatal(cause)
@@ -238,9 +238,6 @@ func (b *Bot) notSent(ctx context.Context, c journal.Case, p journal.Post, cause
 // not is it sent again; if Slack cannot be read, it is read again later.
 func (b *Bot) resolve(ctx context.Context, c journal.Case, p journal.Post) (pause time.Duration, err error) {
 	after := context.WithoutCancel(ctx)
-	if due := p.Tried.Add(b.PostRecheck); b.now().Before(due) { // left by a process that died
-		return 0, b.Journal.Doubt(after, p, due, "the bot stopped while it was sent")
-	}
 	ts, err := b.find(ctx, c, p)
 	switch {
 	case ctx.Err() != nil:

@@ -27,7 +27,7 @@ func (runCommand) Run(ctx context.Context, w *world) error {
 	log := newLogger(c, w)
 	log.Info("starting", "version", version())
 
-	jrnl, err := journal.Open(ctx, journal.Config{Path: c.DatabaseURL, LockWait: c.LockWait, Log: log})
+	jrnl, err := journal.Open(ctx, journal.Config{Path: c.DatabaseURL, LockWait: c.LockWait, Recheck: c.SlackRecheck, Log: log})
 	if err != nil {
 		return err
 	}

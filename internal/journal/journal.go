@@ -65,6 +65,7 @@ var (
 type Config struct {
 	Path     string           // the SQLite file; made if it does not exist
 	LockWait time.Duration    // how long to wait for another process to let go of the journal
+	Recheck  time.Duration    // how long after it left a post of a dead process may still appear in Slack
 	Now      func() time.Time // nil: time.Now
 	Log      *slog.Logger     // nil: none
 }
@@ -122,7 +123,7 @@ func open(ctx context.Context, c Config, lock *fileLock) (*Journal, error) {
 	}
 	conn, err := write.Conn(ctx)
 	if err == nil {
-		err = j.prepare(ctx, conn, c.Path)
+		err = j.prepare(ctx, conn, c)
 	}
 	if err == nil {
 		j.read, err = readSQLite(c.Path)
@@ -148,7 +149,7 @@ func open(ctx context.Context, c Config, lock *fileLock) (*Journal, error) {
 }
 
 // prepare makes the tables of a new journal, or checks the end of an existing one.
-func (j *Journal) prepare(ctx context.Context, conn *sql.Conn, path string) error {
+func (j *Journal) prepare(ctx context.Context, conn *sql.Conn, c Config) error {
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -165,13 +166,14 @@ func (j *Journal) prepare(ctx context.Context, conn *sql.Conn, path string) erro
 		if err := tx.Commit(); err != nil {
 			return err
 		}
-		j.log.Info("a new journal begins", "path", path, "journal", j.id)
+		j.log.Info("a new journal begins", "path", c.Path, "journal", j.id)
 		return nil
 	}
 	if err := j.checkTail(ctx, tx); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, `UPDATE posts SET state = 'doubt', retry = 0 WHERE `+unsettled+` AND state = 'sending'`); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE posts SET state = 'doubt', retry = retry + $1, cause = 'the bot stopped while it was sent'
+			WHERE `+unsettled+` AND state = 'sending'`, c.Recheck.Microseconds()); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -175,7 +175,8 @@ func (t *txn) sending(c Case) (Post, error) {
 		return p, fmt.Errorf("%w: a post of #%d is still %s", ErrSettled, c.Number, p.State)
 	case err == nil:
 		p.Last, p.State = last, PostSending
-		if err := t.exec(`UPDATE posts SET last = $1, state = 'sending', retry = 0, cause = '' WHERE first = $2`, last, p.First); err != nil {
+		if err := t.exec(`UPDATE posts SET last = $1, state = 'sending', retry = $2, cause = '' WHERE first = $3`,
+			last, t.now.UnixMicro(), p.First); err != nil {
 			return p, err
 		}
 	case errors.Is(err, sql.ErrNoRows):
@@ -191,7 +192,7 @@ func (t *txn) sending(c Case) (Post, error) {
 			p.Kind = Card
 		}
 		p.First = c.Between(posted+1, last)[0].Number
-		if err := t.exec(`INSERT INTO posts (first, last, case_, kind, state, channel, tried) VALUES ($1, $2, $3, $4, 'sending', $5, $6)`,
+		if err := t.exec(`INSERT INTO posts (first, last, case_, kind, state, channel, tried, retry) VALUES ($1, $2, $3, $4, 'sending', $5, $6, $6)`,
 			p.First, p.Last, p.Case, string(p.Kind), p.Channel, t.now.UnixMicro()); err != nil {
 			return p, err
 		}
