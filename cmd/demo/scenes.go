@@ -15,10 +15,10 @@ type scene struct {
 
 // introduce says who is who.
 func (p *player) introduce() {
-	p.page.heading("zegoclose: a conversation",
-		"Played on this machine by a simulated Slack, a simulated ZEGO, and the true bot between them, a process of its own. "+
-			"@alice and @bob may close rooms; @mallory is a colleague who may not; @guest belongs to another company. "+
-			"Some waiting times are set short. Times are UTC.")
+	p.page.print(bold, "", "", "zegoclose: a conversation")
+	p.page.print(plain, "", "", "Played on this machine by a simulated Slack, a simulated ZEGO, and the true bot between them, a process of its own. "+
+		"@alice and @bob may close rooms; @mallory is a colleague who may not; @guest belongs to another company. "+
+		"Some waiting times are set short. Times are UTC.")
 }
 
 // scenes are the stories, in the order in which they are told.
@@ -53,6 +53,7 @@ func scenes() []scene {
 			play: func(p *player) {
 				p.enter("live-30", "fay", "gil")
 				c := p.asks(bob, ops, "live-30 copyrighted music")
+				p.note("(Nobody presses anything.)")
 				p.ends(c, journal.StateExpired, 0)
 				p.aside("live-30")
 			},

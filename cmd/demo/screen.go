@@ -61,7 +61,7 @@ func (s *screen) print(st style, first, rest, text string) {
 		for line != "" || prefix != "" {
 			var head string
 			head, line = breakLine(line, screenWidth-utf8.RuneCountInString(prefix))
-			fmt.Fprintln(s.w, strings.TrimRight(prefix+s.paint(st, head), " "))
+			fmt.Fprintln(s.w, s.paint(st, strings.TrimRight(prefix+head, " ")))
 			prefix = rest
 			if line == "" {
 				break
