@@ -17,7 +17,7 @@ const (
 
 // Case returns one case with its whole story, or ErrNoCase.
 func (j *Journal) Case(ctx context.Context, number int64) (Case, error) {
-	rows, err := j.read.QueryContext(ctx, selectCase, number)
+	rows, err := j.rows(ctx, selectCase, number)
 	if err != nil {
 		return Case{}, caseError(number, err)
 	}
@@ -27,7 +27,7 @@ func (j *Journal) Case(ctx context.Context, number int64) (Case, error) {
 // CaseByToken returns the case whose buttons carry token, or ErrNoCase.
 func (j *Journal) CaseByToken(ctx context.Context, token string) (Case, error) {
 	var number int64
-	err := j.read.QueryRowContext(ctx, `SELECT number FROM cases WHERE token = $1`, token).Scan(&number)
+	err := j.row(ctx, `SELECT number FROM cases WHERE token = $1`, token).Scan(&number)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Case{}, ErrNoCase
 	}

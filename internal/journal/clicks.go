@@ -116,7 +116,7 @@ const expireBatch = 100
 func (j *Journal) Expire(ctx context.Context) (nextDue time.Time, err error) {
 	for {
 		var due *int64
-		if err := j.read.QueryRowContext(ctx, `SELECT min(due) FROM cases WHERE due > 0`).Scan(&due); err != nil {
+		if err := j.row(ctx, `SELECT min(due) FROM cases WHERE due > 0`).Scan(&due); err != nil {
 			return time.Time{}, fmt.Errorf("looking for the next deadline: %w", err)
 		}
 		if due == nil {

@@ -25,7 +25,7 @@ const queued = `state IN ('confirmed', 'closing')`
 func (j *Journal) Claim(ctx context.Context) (c Case, ok bool, again time.Time, err error) {
 	for {
 		var number, notBefore int64
-		err := j.read.QueryRowContext(ctx, `SELECT number, not_before FROM cases c WHERE `+queued+` AND state = 'confirmed'
+		err := j.row(ctx, `SELECT number, not_before FROM cases c WHERE `+queued+` AND state = 'confirmed'
 				AND NOT EXISTS (SELECT 1 FROM cases o WHERE o.room = c.room AND o.ended = 0 AND o.state = 'closing')
 			ORDER BY CASE WHEN not_before <= $1 THEN 0 ELSE not_before END, turn LIMIT 1`,
 			j.now().UnixMicro()).Scan(&number, &notBefore)
@@ -105,7 +105,7 @@ func (t *txn) rival(c Case) (number int64, state State, err error) {
 // Unfinished lists the cases that are being closed. The process that has just got the lock
 // finds here what a dead one left: calls that may or may not have been made.
 func (j *Journal) Unfinished(ctx context.Context) ([]Case, error) {
-	rows, err := j.read.QueryContext(ctx, `SELECT number FROM cases WHERE `+queued+` AND state = 'closing' ORDER BY turn`)
+	rows, err := j.rows(ctx, `SELECT number FROM cases WHERE `+queued+` AND state = 'closing' ORDER BY turn`)
 	if err != nil {
 		return nil, fmt.Errorf("looking for unfinished closings: %w", err)
 	}
@@ -128,7 +128,7 @@ func (j *Journal) Unfinished(ctx context.Context) ([]Case, error) {
 // being closed right now.
 func (j *Journal) Ahead(ctx context.Context, c Case) (int, error) {
 	var n int
-	err := j.read.QueryRowContext(ctx, `SELECT count(*) FROM cases WHERE `+queued+` AND number <> $1
+	err := j.row(ctx, `SELECT count(*) FROM cases WHERE `+queued+` AND number <> $1
 		AND (state = 'closing' OR turn < (SELECT turn FROM cases WHERE number = $1))`, c.Number).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("counting the queue before #%d: %w", c.Number, err)

@@ -72,10 +72,11 @@ type Config struct {
 
 // Journal is an open journal that may be written to. It is safe for concurrent use.
 type Journal struct {
-	id   string
-	now  func() time.Time
-	log  *slog.Logger
-	read *sql.DB
+	id    string
+	now   func() time.Time
+	log   *slog.Logger
+	read  *sql.DB
+	stmts sync.Map // of read, by query
 
 	writes  chan *writeOp
 	close   func() error  // once

@@ -74,7 +74,7 @@ const (
 func (j *Journal) Channels(ctx context.Context) (channels []string, next time.Time, err error) {
 	now := j.now().UnixMicro()
 	// The recursion steps from channel to channel over the index, however many cases wait in each.
-	rows, err := j.read.QueryContext(ctx, `
+	rows, err := j.rows(ctx, `
 		WITH RECURSIVE waiting (channel) AS (
 			SELECT (SELECT c.channel FROM cases c WHERE c.told > c.posted AND `+nothingUnfinished+` ORDER BY c.channel LIMIT 1)
 			UNION ALL
@@ -97,7 +97,7 @@ func (j *Journal) Channels(ctx context.Context) (channels []string, next time.Ti
 		return nil, time.Time{}, fmt.Errorf("looking for posts to send: %w", err)
 	}
 	var retry *int64
-	if err := j.read.QueryRowContext(ctx, `SELECT min(retry) FROM posts WHERE `+unsettled+` AND state <> 'sending' AND retry > $1`, now).Scan(&retry); err != nil {
+	if err := j.row(ctx, `SELECT min(retry) FROM posts WHERE `+unsettled+` AND state <> 'sending' AND retry > $1`, now).Scan(&retry); err != nil {
 		return nil, time.Time{}, fmt.Errorf("looking for posts to send: %w", err)
 	}
 	if retry != nil {
@@ -110,14 +110,14 @@ func (j *Journal) Channels(ctx context.Context) (channels []string, next time.Ti
 // has one: tries that have fallen due first, then cases by the age of what they have to
 // tell. Order within a case is kept: nothing new is sent before the last post is settled.
 func (j *Journal) NextPost(ctx context.Context, channel string) (c Case, unfinished *Post, ok bool, err error) {
-	p, err := scanPost(j.read.QueryRowContext(ctx, selectPost+
+	p, err := scanPost(j.row(ctx, selectPost+
 		` WHERE channel = $1 AND `+unsettled+` AND state <> 'sending' AND retry <= $2 ORDER BY first LIMIT 1`, channel, j.now().UnixMicro()))
 	number := p.Case
 	switch {
 	case err == nil:
 		unfinished = &p
 	case errors.Is(err, sql.ErrNoRows):
-		err = j.read.QueryRowContext(ctx, `SELECT number FROM cases c WHERE channel = $1 AND told > posted
+		err = j.row(ctx, `SELECT number FROM cases c WHERE channel = $1 AND told > posted
 				AND `+nothingUnfinished+` ORDER BY told LIMIT 1`, channel).Scan(&number)
 		if errors.Is(err, sql.ErrNoRows) {
 			return Case{}, nil, false, nil
@@ -303,10 +303,10 @@ func (t *txn) unsent(p Post, s PostState, retry time.Time, cause string) error {
 // longest, or when the next card must be drawn again (the zero time: none must).
 func (j *Journal) NextEdit(ctx context.Context) (c Case, card Post, ok bool, again time.Time, err error) {
 	now := j.now().UnixMicro()
-	card, err = scanPost(j.read.QueryRowContext(ctx, selectPost+` WHERE redraw > 0 AND redraw <= $1 ORDER BY redraw LIMIT 1`, now))
+	card, err = scanPost(j.row(ctx, selectPost+` WHERE redraw > 0 AND redraw <= $1 ORDER BY redraw LIMIT 1`, now))
 	if errors.Is(err, sql.ErrNoRows) {
 		var redraw *int64
-		err = j.read.QueryRowContext(ctx, `SELECT min(redraw) FROM posts WHERE redraw > 0 AND redraw > $1`, now).Scan(&redraw)
+		err = j.row(ctx, `SELECT min(redraw) FROM posts WHERE redraw > 0 AND redraw > $1`, now).Scan(&redraw)
 		if err == nil && redraw != nil {
 			again = time.UnixMicro(*redraw)
 		}
