@@ -19,6 +19,7 @@ import (
 // lock or writes anything; all work while the bot runs.
 type auditCommand struct {
 	Verify verifyCommand `cmd:"" help:"Recompute the journal's chain and check all that follows from it."`
+	Export exportCommand `cmd:"" help:"Write cases, or entries, as CSV or JSON lines."`
 }
 
 // errFindings means that the record is not right; what is wrong has been printed.
@@ -88,6 +89,62 @@ func (c verifyCommand) Run(ctx context.Context, w *world) error {
 		fmt.Fprintf(w.stdout, "… and %d more\n", v.More)
 	}
 	return errFindings
+}
+
+// exportCommand writes what the journal holds for people and machines.
+type exportCommand struct {
+	whichJournal
+	Format     audit.Format `default:"csv" enum:"csv,jsonl" help:"csv (safe to open in a spreadsheet) or jsonl (nothing altered)."`
+	Entries    bool         `help:"Every entry instead of one row a case."`
+	Since      moment       `placeholder:"WHEN" help:"Not before: 2026-03-01, 2026-03-01T14:00:00Z, or 24h for that long ago."`
+	Until      moment       `placeholder:"WHEN" help:"Before."`
+	Room       string       `placeholder:"ID" help:"Only this room, byte for byte."`
+	User       string       `placeholder:"ID" help:"Only cases in which this person had a part."`
+	Case       int64        `placeholder:"N" help:"Only this case."`
+	Unreviewed bool         `help:"Only cases that are over and not reviewed, or contested since."`
+}
+
+func (c exportCommand) Run(ctx context.Context, w *world) error {
+	r, err := c.open(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	s := audit.Selection{Since: c.Since.Time, Until: c.Until.Time, Room: c.Room, User: c.User, Case: c.Case, Unreviewed: c.Unreviewed}
+	export, what := audit.ExportCases, "cases"
+	if c.Entries {
+		export, what = audit.ExportEntries, "entries"
+	}
+	bar := newProgress(w, what+" read")
+	n, err := export(ctx, r, s, c.Format, w.stdout, bar.show)
+	bar.clear()
+	if err != nil {
+		return fmt.Errorf("exporting, after %d %s: %w", n, what, err)
+	}
+	head, err := r.Head(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w.stderr, "%d %s of journal %s as of entry %d; keep its hash: zegoclose audit verify -head %s\n", n, what, head.Journal, head.Entry, head.Hash)
+	return nil
+}
+
+// moment is a point in time as people type it.
+type moment struct{ time.Time }
+
+func (m *moment) UnmarshalText(text []byte) error {
+	s := string(text)
+	if d, err := time.ParseDuration(s); err == nil {
+		m.Time = time.Now().Add(-d.Abs())
+		return nil
+	}
+	for _, layout := range []string{time.DateOnly, time.RFC3339, "2006-01-02T15:04", time.DateTime} {
+		if t, err := time.Parse(layout, s); err == nil {
+			m.Time = t.UTC()
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is neither a day such as 2026-03-01, nor a time such as 2026-03-01T14:00:00Z, nor a duration such as 24h", s)
 }
 
 // progress is a line on a terminal that says how far something is.

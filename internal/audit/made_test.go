@@ -76,9 +76,9 @@ func makeJournal(t testing.TB, cases int) (path string) {
 		m.add(n, "attempted", map[string]any{"call": 1})
 		m.add(n, "answered", map[string]any{"call": 1, "effect": "done", "code": 0, "message": "success", "request_id": fmt.Sprintf("%019d", n), "took_us": 132_000})
 		last := m.add(n, "ended", map[string]any{"outcome": "closed", "why": "closed"})
-		exec(t, rows, n, room, who, fmt.Sprintf("token%d", n), ts, turn, first, last, last, last, last, last)
-		exec(t, posts, first, offered, n, "card", ts, asked)
-		exec(t, posts, shown, last, n, "reply", fmt.Sprintf("%d.%06d", m.now/1e6, m.now%1e6), m.now)
+		insert(t, rows, n, room, who, fmt.Sprintf("token%d", n), ts, turn, first, last, last, last, last, last)
+		insert(t, posts, first, offered, n, "card", ts, asked)
+		insert(t, posts, shown, last, n, "reply", fmt.Sprintf("%d.%06d", m.now/1e6, m.now%1e6), m.now)
 	}
 	_, err = tx.Exec(`UPDATE head SET entry = ?, hash = ?, time = ?, last_case = ?`, m.number, m.prev, m.now, cases)
 	require.NoError(t, err)
@@ -102,7 +102,7 @@ func prepare(t testing.TB, tx *sql.Tx, query string) *sql.Stmt {
 	return s
 }
 
-func exec(t testing.TB, s *sql.Stmt, args ...any) {
+func insert(t testing.TB, s *sql.Stmt, args ...any) {
 	_, err := s.Exec(args...)
 	require.NoError(t, err)
 }

@@ -240,7 +240,7 @@ func (v *verifier) rows(ctx context.Context, r *journal.Reader, posted []int64) 
 			{"last entry that a post shows", row.Posted, posted[row.Number]},
 		} {
 			if f.kept != f.says && !v.bad[row.Number] {
-				v.problem(c.Last, row.Number, "its row says that its %s is %q, but its entries and posts say %q", f.name, fmt.Sprint(f.kept), fmt.Sprint(f.says))
+				v.problem(-1, row.Number, "its row says that its %s is %q, but its entries and posts say %q", f.name, fmt.Sprint(f.kept), fmt.Sprint(f.says))
 				v.distrust(row.Number)
 			}
 		}

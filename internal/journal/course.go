@@ -1,6 +1,9 @@
 package journal
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Course follows one case from entry to entry without keeping them, for who reads a whole
 // journal in order. Its rules are those by which entries are written.
@@ -24,7 +27,8 @@ func (c *Course) Step(e Entry) error {
 	}
 	switch e.Kind {
 	case Requested:
-		c.First, c.Room, c.Requester, c.Channel = e.Number, f.Room, f.By, f.Channel
+		c.First = e.Number // and clones, which do not keep the entry's whole text in memory
+		c.Room, c.Requester, c.Channel = strings.Clone(f.Room), strings.Clone(f.By), strings.Clone(f.Channel)
 		c.confirmBy = f.Until
 	case Offered:
 		if f.Until != 0 {
@@ -34,7 +38,7 @@ func (c *Course) Step(e Entry) error {
 		if c.CardTS != "" {
 			return fmt.Errorf("its card is shown a second time")
 		}
-		c.CardTS = f.TS
+		c.CardTS = strings.Clone(f.TS)
 	case Confirmed:
 		if f.By != c.Requester {
 			return fmt.Errorf("it is confirmed by %s, but %s asked", f.By, c.Requester)
@@ -42,7 +46,7 @@ func (c *Course) Step(e Entry) error {
 		if MicrosOf(e.Time) >= c.confirmBy {
 			return fmt.Errorf("it is confirmed after its deadline")
 		}
-		c.confirmer, c.closeBy, c.Turn = f.By, f.Until, e.Number
+		c.confirmer, c.closeBy, c.Turn = c.Requester, f.Until, e.Number
 	case Attempted:
 		if c.calls++; f.Call != c.calls {
 			return fmt.Errorf("it is call %d, but the case had %d before", f.Call, c.calls-1)

@@ -80,7 +80,7 @@ func (f *Facts) set(key, value string) bool {
 	case "effect":
 		f.Effect = text
 	case "outcome":
-		f.Outcome = State(text)
+		f.Outcome = State(strings.Clone(text))
 	case "until":
 		ok := number(&n)
 		f.Until = Micros(n)
