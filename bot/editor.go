@@ -8,10 +8,19 @@ import (
 	"zegoclose/internal/journal"
 )
 
+// editor draws cards again. An edit that got no clear answer may still arrive and put an old
+// view over a newer one, so such a card is drawn once more when that can no longer happen.
+type editor struct {
+	*Bot
+	started time.Time           // what was due before may have been sent by a process that died
+	late    map[int64]time.Time // by the card's first entry: until when an earlier edit may arrive
+}
+
 // drawCards keeps the cards up to date until ctx ends. A card is a view: drawing it twice
 // does no harm, steps in between are skipped, and Slack's limit on edits (tier 3) never
 // holds up a post.
 func (b *Bot) drawCards(ctx context.Context) error {
+	e := &editor{Bot: b, started: b.now(), late: make(map[int64]time.Time)}
 	changed := b.Journal.Watch(journal.Edits)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -20,7 +29,7 @@ func (b *Bot) drawCards(ctx context.Context) error {
 		c, card, ok, again, err := b.Journal.NextEdit(ctx)
 		if err == nil && ok {
 			var pause time.Duration
-			if pause, err = b.drawCard(ctx, c, card); err == nil {
+			if pause, err = e.drawCard(ctx, c, card); err == nil {
 				failures = 0
 				sleep(ctx, pause)
 				if ctx.Err() == nil {
@@ -51,31 +60,50 @@ func (b *Bot) drawCards(ctx context.Context) error {
 }
 
 // drawCard draws one card as its case stands.
-func (b *Bot) drawCard(ctx context.Context, c journal.Case, card journal.Post) (pause time.Duration, err error) {
-	now := b.now()
-	m := cardView(c, now, b.turn(ctx, c))
-	var redraw time.Time
-	if c.CanTryAgain(now) {
-		redraw = c.AgainBy // the button goes away by itself
+func (e *editor) drawCard(ctx context.Context, c journal.Case, card journal.Post) (pause time.Duration, err error) {
+	now := e.now()
+	if card.Redraw.Before(e.started) {
+		e.late[card.First] = e.started.Add(e.PostRecheck)
 	}
-	callCtx, cancel := context.WithTimeout(ctx, b.SlackTimeout)
+	m := cardView(c, now, e.turn(ctx, c))
+	redraw := e.again(c, card, now)
+	callCtx, cancel := context.WithTimeout(ctx, e.SlackTimeout)
 	defer cancel()
-	_, _, _, err = b.Slack.UpdateMessageContext(callCtx, card.Channel, card.TS, contents(m)...)
+	_, _, _, err = e.Slack.UpdateMessageContext(callCtx, card.Channel, card.TS, contents(m)...)
 	if err != nil {
 		fate, wait := fateOf(err)
 		switch fate {
 		case tooFast:
 			return wait, nil // still due
 		case tokenFatal:
-			return 0, b.fatal(err)
+			return 0, e.fatal(err)
 		case refused:
-			b.Log.Warn("a card can no longer be drawn", "case", c.Number, "cause", slackCode(err))
+			e.Log.Warn("a card can no longer be drawn", "case", c.Number, "cause", slackCode(err))
+		case inDoubt:
+			e.late[card.First] = e.now().Add(e.PostRecheck)
+			fallthrough
 		default:
 			return 0, fmt.Errorf("drawing a card: %w", err)
 		}
 	}
 	seen := c.Entries[len(c.Entries)-1].Number
-	return 0, b.insist(context.WithoutCancel(ctx), "recording what a card shows", func(ctx context.Context) error {
-		return b.Journal.Edited(ctx, card, seen, redraw)
+	return 0, e.insist(context.WithoutCancel(ctx), "recording what a card shows", func(ctx context.Context) error {
+		return e.Journal.Edited(ctx, card, seen, redraw)
 	})
+}
+
+// again returns when the card, drawn now, must be drawn again though nothing happens; the
+// zero time: never.
+func (e *editor) again(c journal.Case, card journal.Post, now time.Time) (at time.Time) {
+	if c.CanTryAgain(now) {
+		at = c.AgainBy // the button goes away by itself
+	}
+	switch late, ok := e.late[card.First]; {
+	case !ok:
+	case !now.Before(late):
+		delete(e.late, card.First)
+	case at.IsZero() || late.Before(at):
+		at = late
+	}
+	return at
 }

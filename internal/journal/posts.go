@@ -39,6 +39,7 @@ type Post struct {
 	TS          string
 	Tried       time.Time // when the first try began
 	Seen        int64     // card: the last entry it shows by now
+	Redraw      time.Time // card: since when it is due to be drawn again, or when it will be; zero: never
 	changes     int64     // card: how often there was a reason to draw it again
 }
 
@@ -52,13 +53,14 @@ func (p Post) Hash(c Case) string {
 	return ""
 }
 
-const selectPost = `SELECT first, last, case_, kind, state, channel, ts, tried, seen, changes FROM posts`
+const selectPost = `SELECT first, last, case_, kind, state, channel, ts, tried, seen, redraw, changes FROM posts`
 
 func scanPost(row scanner) (Post, error) {
 	var p Post
 	var tried int64
-	err := row.Scan(&p.First, &p.Last, &p.Case, &p.Kind, &p.State, &p.Channel, &p.TS, &tried, &p.Seen, &p.changes)
-	p.Tried = time.UnixMicro(tried).UTC()
+	var redraw Micros
+	err := row.Scan(&p.First, &p.Last, &p.Case, &p.Kind, &p.State, &p.Channel, &p.TS, &tried, &p.Seen, &redraw, &p.changes)
+	p.Tried, p.Redraw = time.UnixMicro(tried).UTC(), redraw.Time()
 	return p, err
 }
 
