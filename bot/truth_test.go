@@ -110,13 +110,14 @@ func (h *house) settles() {
 	h.eventually("everything is done and told", func() bool { return h.waiting() == 0 })
 }
 
-// waiting is how many cases are open, plus how many posts and drawings of cards are due.
+// waiting is how many cases are open, plus how many posts and drawings of cards are due, now
+// or soon.
 func (h *house) waiting() int {
 	h.t.Helper()
 	return h.count(`SELECT (SELECT count(*) FROM cases WHERE ended = 0)
 		+ (SELECT count(*) FROM cases WHERE told > posted)
 		+ (SELECT count(*) FROM posts WHERE state IN ('waiting', 'sending', 'doubt'))
-		+ (SELECT count(*) FROM posts WHERE redraw > 0 AND redraw <= $1)`, time.Now().UnixMicro())
+		+ (SELECT count(*) FROM posts WHERE redraw > 0 AND redraw <= $1)`, time.Now().Add(5*time.Second).UnixMicro())
 }
 
 // tellsTheTruth checks everything that must hold of the records once it is quiet.
