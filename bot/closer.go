@@ -80,7 +80,7 @@ func (p *pace) answered() {
 func (b *Bot) closeRooms(ctx context.Context) error {
 	c := &closer{Bot: b, pace: b.pace, slots: make(chan struct{}, maxCalls)}
 	c.pace.written(b.now()) // another process may have called just before
-	if err := c.inherit(ctx); err != nil {
+	if err := c.inherit(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
 	changed := b.Journal.Watch(journal.Closings)
