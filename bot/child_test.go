@@ -155,6 +155,7 @@ func (h *house) bot() *process {
 // startChild is spawn, until the process serves commands or is dead.
 func (h *house) startChild(changes ...func(*exec.Cmd)) *process {
 	h.t.Helper()
+	h.eventually("the sockets of the last life are gone", func() bool { return h.slack.Ready() == 0 })
 	p := h.spawn(changes...)
 	h.eventually("the bot says hello", func() bool { return p.gone() || h.slack.Ready() >= h.connections() })
 	return p
