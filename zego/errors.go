@@ -65,6 +65,10 @@ func transportError(ctx context.Context, action string, written bool, err error,
 		if errors.Is(ended, context.DeadlineExceeded) {
 			e.Cause = "out of time"
 		}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		e.Cause = "the connection was refused"
+	case errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE):
+		e.Cause = "the connection was reset"
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		e.Cause = "the connection was closed before the answer was complete"
 	default:
