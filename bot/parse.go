@@ -57,13 +57,12 @@ type order struct {
 // parseOrder splits what was typed: the first word is the room id, the rest the reason.
 // Any Unicode white space separates. A problem is told to the person in its words.
 func parseOrder(typed string) (o order, problem string) {
-	typed = strings.TrimSpace(typed)
-	if typed == "" || strings.EqualFold(typed, "help") {
-		return order{help: true}, ""
+	o.room = strings.TrimSpace(typed)
+	if i := strings.IndexFunc(o.room, unicode.IsSpace); i >= 0 {
+		o.room, o.reason = o.room[:i], strings.TrimSpace(o.room[i:])
 	}
-	o.room = typed
-	if i := strings.IndexFunc(typed, unicode.IsSpace); i >= 0 {
-		o.room, o.reason = typed[:i], strings.TrimSpace(typed[i:])
+	if o.room == "" || strings.EqualFold(o.room, "help") {
+		return order{help: true}, "" // whatever follows "help" is echoed
 	}
 	if n := len(o.room); n > zego.MaxRoomIDBytes {
 		return o, fmt.Sprintf("That room id has %d bytes; ZEGO's have at most %d. The first word is the room id, the rest is the reason: check for a missing space.", n, zego.MaxRoomIDBytes)
