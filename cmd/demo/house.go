@@ -41,14 +41,14 @@ func settleWorkspace(w *slacksim.Workspace) {
 }
 
 const (
-	patience    = 30 * time.Second // for anything that should happen soon
-	connections = 2                // of the bot, to Slack
-	openPace    = 1100 * time.Millisecond
-	journalPace = 10 * time.Millisecond // how often the journal is read by those who wait for it
+	patience    = 30 * time.Second        // for anything that should happen soon
+	connections = 2                       // of the bot, to Slack
+	openPace    = 1050 * time.Millisecond // between a bot that has just connected and the next one
+	journalPace = 10 * time.Millisecond   // how often the journal is read by those who wait for it
 )
 
 // house is a workspace, a ZEGO app and the true bot between them, over real sockets, with
-// a directory that goes when the house goes.
+// a directory that goes when the house goes. One goroutine at a time starts, stops and kills.
 type house struct {
 	slack *slacksim.Workspace
 	zego  *zegosim.Server
@@ -56,11 +56,11 @@ type house struct {
 	log   io.Writer // of the bot
 	bot   *bot      // nil while there is none
 	kills int       // how often it was killed
-	begun time.Time // when the last one was started
 
 	mu      sync.Mutex
 	changed chan struct{} // closed, and made anew, whenever anything happens
 	over    chan struct{} // closed when nobody should wait any more
+	opened  time.Time     // when a bot last asked Slack for a connection
 	holds   []*hold
 }
 
@@ -88,7 +88,7 @@ func newHouse(log io.Writer) (h *house, err error) {
 		return nil, err
 	}
 	settleWorkspace(h.slack)
-	h.slack.OnEvent(func(slacksim.Event) { h.notify() })
+	h.slack.OnEvent(h.onEvent)
 	h.zego = zegosim.New(zegosim.Config{AppID: zegoAppID, ServerSecret: zegoSecret, CloseInterval: 200 * time.Millisecond})
 	h.zego.OnCall(h.onCall)
 	return h, nil
@@ -151,14 +151,13 @@ func (h *house) variables(changes ...string) []string {
 
 // start starts the bot and returns when Slack has said hello to it.
 func (h *house) start(changes ...string) error {
-	// Slack lets an app open one connection a second for each that it holds, and a bot that
-	// is started anew is the same app.
+	// Slack lets an app ask for one connection a second for each that it holds, and a bot
+	// that is started anew is the same app.
 	select {
-	case <-time.After(time.Until(h.begun.Add(openPace))):
+	case <-time.After(time.Until(h.lastOpened().Add(openPace))):
 	case <-h.over:
 		return errInterrupted
 	}
-	h.begun = time.Now()
 	b, err := startBot(h.variables(changes...), h.log)
 	if err != nil {
 		return err
@@ -190,6 +189,22 @@ func (h *house) kill() error {
 	h.bot = nil
 	h.kills++
 	return h.await("Slack has noticed that the bot is gone", func() bool { return len(h.slack.Connections()) == 0 })
+}
+
+// onEvent is told about everything that happens in Slack, in the goroutine where it does.
+func (h *house) onEvent(e slacksim.Event) {
+	if e.Kind == slacksim.Answered && e.Method == "apps.connections.open" {
+		h.mu.Lock()
+		h.opened = time.Now()
+		h.mu.Unlock()
+	}
+	h.notify()
+}
+
+func (h *house) lastOpened() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.opened
 }
 
 func (h *house) notify() {
