@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"zegoclose/internal/journal"
 
 	"github.com/slack-go/slack"
-	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -28,9 +28,16 @@ const metadataEvent = "zegoclose_post"
 // sendPosts sends what the journal has to tell until ctx ends: one lane a channel, so that
 // a channel in which Slack asks to wait does not hold up another.
 func (b *Bot) sendPosts(ctx context.Context) error {
-	var lanes errgroup.Group
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	type end struct {
+		channel string
+		err     error
+	}
+	var lanes sync.WaitGroup
+	defer lanes.Wait()
 	running := make(map[string]bool)
-	ended := make(chan string)
+	ended := make(chan end)
 	changed := b.Journal.Watch(journal.Posts)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -42,22 +49,25 @@ func (b *Bot) sendPosts(ctx context.Context) error {
 		for _, ch := range channels {
 			if !running[ch] && ctx.Err() == nil {
 				running[ch] = true
-				lanes.Go(func() error {
+				lanes.Go(func() {
 					err := b.lane(ctx, ch)
 					select {
-					case ended <- ch:
+					case ended <- end{ch, err}:
 					case <-ctx.Done():
 					}
-					return err
 				})
 			}
 		}
 		resetTimer(timer, next, b.now(), lookEvery)
 		select {
 		case <-ctx.Done():
-			return lanes.Wait()
-		case ch := <-ended:
-			delete(running, ch)
+			return nil
+		case e := <-ended:
+			if e.err != nil {
+				stop() // the other lanes too
+				return e.err
+			}
+			delete(running, e.channel)
 		case <-changed:
 		case <-timer.C:
 		}
@@ -73,7 +83,8 @@ func resetTimer(t *time.Timer, at, now time.Time, limit time.Duration) {
 	t.Reset(d)
 }
 
-// lane sends the posts of one channel in order until nothing is left to send now.
+// lane sends the posts of one channel in order until nothing is left to send now. An error
+// is one that makes going on useless.
 func (b *Bot) lane(ctx context.Context, channel string) error {
 	failures := 0
 	for ctx.Err() == nil {
@@ -114,7 +125,8 @@ func (b *Bot) send(ctx context.Context, c journal.Case) (pause time.Duration, er
 	if c.State == journal.StatePending && c.CardTS == "" {
 		cause, err := b.mayShow(ctx, c)
 		if err != nil {
-			return 0, fmt.Errorf("looking up the channel: %w", err)
+			_, wait := fateOf(err)
+			return wait, fmt.Errorf("looking up the channel: %w", err)
 		}
 		if cause != "" {
 			return 0, b.noCard(ctx, c, cause)
@@ -203,7 +215,7 @@ func (b *Bot) offer(ctx context.Context, c journal.Case) journal.Draft {
 func (b *Bot) metadata(c journal.Case, p journal.Post) slack.SlackMetadata {
 	return slack.SlackMetadata{EventType: metadataEvent, EventPayload: map[string]any{
 		"journal": b.Journal.ID(), "case": p.Case, "kind": string(p.Kind),
-		"first": p.First, "last": p.Last, "hash": p.Hash(c),
+		"first": p.First, "last": p.Last, "hash": p.Hash(c), "words": Wording,
 	}}
 }
 
@@ -318,6 +330,7 @@ func (b *Bot) undeliverable(ctx context.Context, c journal.Case, p journal.Post,
 	if err != nil {
 		return err
 	}
+	b.Metrics.Undeliverable()
 	b.Log.Error("a post cannot be delivered", "case", c.Number, "post", p.Kind, "channel", p.Channel, "cause", code)
 	if p.Kind == journal.Card {
 		m := textMessage(line{bold("#%d", c.Number), say(" was not shown, so nothing was closed ("), room(c.Room), say("): %s.", why)})

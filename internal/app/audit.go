@@ -1,18 +1,23 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"strings"
 	"time"
 
+	"zegoclose/bot"
 	"zegoclose/internal/audit"
 	"zegoclose/internal/journal"
 
 	"github.com/caarlos0/env/v11"
+	"github.com/slack-go/slack"
 )
 
 // auditCommand is for those who check the record. None of its commands takes the journal's
@@ -20,6 +25,8 @@ import (
 type auditCommand struct {
 	Verify verifyCommand `cmd:"" help:"Recompute the journal's chain and check all that follows from it."`
 	Export exportCommand `cmd:"" help:"Write cases, or entries, as CSV or JSON lines."`
+
+	Reconcile reconcileCommand `cmd:"" help:"Compare the journal with what Slack shows."`
 }
 
 // errFindings means that the record is not right; what is wrong has been printed.
@@ -49,6 +56,9 @@ func (f whichJournal) open(ctx context.Context, w *world) (*journal.Reader, erro
 	return r, err
 }
 
+// errDisturbed asks for another try.
+var errDisturbed = errors.New("the bot was started while the journal was being read: run the command again")
+
 // verifyCommand checks the journal by itself.
 type verifyCommand struct {
 	whichJournal
@@ -69,6 +79,9 @@ func (c verifyCommand) Run(ctx context.Context, w *world) error {
 	bar := newProgress(w, "entries verified")
 	v, err := audit.Verify(ctx, r, c.Head, bar.show)
 	bar.clear()
+	if r.Disturbed() {
+		return errDisturbed
+	}
 	if err != nil {
 		return err
 	}
@@ -121,12 +134,110 @@ func (c exportCommand) Run(ctx context.Context, w *world) error {
 	if err != nil {
 		return fmt.Errorf("exporting, after %d %s: %w", n, what, err)
 	}
+	if r.Disturbed() {
+		return errDisturbed
+	}
 	head, err := r.Head(ctx)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(w.stderr, "%d %s of journal %s as of entry %d; keep its hash: zegoclose audit verify -head %s\n", n, what, head.Journal, head.Entry, head.Hash)
 	return nil
+}
+
+// reconcileCommand compares the journal with Slack, by the API or from an export.
+type reconcileCommand struct {
+	whichJournal
+	Export  string `placeholder:"FILE" help:"Read this export of the workspace (zip) instead of asking Slack; no token is needed."`
+	Since   moment `placeholder:"WHEN" help:"Only what was posted since then."`
+	Channel string `placeholder:"ID" help:"Only this channel."`
+	JSON    bool   `help:"Print one JSON object."`
+}
+
+func (c reconcileCommand) Run(ctx context.Context, w *world) error {
+	src, err := c.source(w)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	r, err := c.open(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	report, err := audit.Reconcile(ctx, r, src, audit.Comparison{
+		Since: c.Since.Time, Channel: c.Channel, Now: time.Now(), Words: bot.Words, Version: bot.Wording,
+	})
+	if r.Disturbed() {
+		return errDisturbed
+	}
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		enc := json.NewEncoder(w.stdout)
+		enc.SetEscapeHTML(false)
+		err = enc.Encode(report)
+	} else {
+		c.print(w.stdout, report)
+	}
+	if err == nil && len(report.Findings) > 0 {
+		return errFindings
+	}
+	return err
+}
+
+// source is where the messages come from.
+func (c reconcileCommand) source(w *world) (closingSource, error) {
+	if c.Export != "" {
+		a, err := audit.OpenArchive(c.Export)
+		if err != nil {
+			return nil, &configError{[]string{err.Error()}}
+		}
+		return a, nil
+	}
+	vars := env.ToMap(w.environ)
+	if problem := fromFile(vars, "SLACK_BOT_TOKEN"); problem != "" {
+		return nil, &configError{[]string{problem}}
+	}
+	token, url := vars["SLACK_BOT_TOKEN"], cmp.Or(vars["SLACK_API_URL"], slack.APIURL)
+	if token == "" {
+		return nil, &configError{[]string{"SLACK_BOT_TOKEN is not set: Slack is asked with the bot's own token; or compare with an export of the workspace: -export FILE"}}
+	}
+	if problem := checkURL(url); problem != "" {
+		return nil, &configError{[]string{"SLACK_API_URL " + problem}}
+	}
+	api := slack.New(token, slack.OptionHTTPClient(&http.Client{Timeout: 30 * time.Second}), slack.OptionAPIURL(strings.TrimSuffix(url, "/")+"/"))
+	return online{&audit.API{Client: api}}, nil
+}
+
+// closingSource is a source that has to be closed.
+type closingSource interface {
+	audit.Source
+	io.Closer
+}
+
+type online struct{ *audit.API }
+
+func (online) Close() error { return nil }
+
+func (reconcileCommand) print(out io.Writer, r audit.Report) {
+	fmt.Fprintf(out, "journal %s: %d posts in %d channels, %d messages looked at; %d posts match\n", r.Journal, r.Posts, len(r.Channels), r.Messages, r.Matching)
+	if r.OnTheWay > 0 {
+		fmt.Fprintf(out, "%d posts are a few minutes old and may still be on their way\n", r.OnTheWay)
+	}
+	if r.Reworded > 0 {
+		fmt.Fprintf(out, "%d posts were worded by another release: their text was not compared, all else was\n", r.Reworded)
+	}
+	if r.Untold > 0 {
+		fmt.Fprintf(out, "%d posts come without metadata in this export: compared by place, author and text\n", r.Untold)
+	}
+	if len(r.Findings) == 0 {
+		fmt.Fprintln(out, "agreed: Slack shows what the journal says, and nothing else that looks like it")
+	}
+	for _, f := range r.Findings {
+		fmt.Fprintln(out, f)
+	}
 }
 
 // moment is a point in time as people type it.

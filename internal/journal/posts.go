@@ -38,6 +38,7 @@ type Post struct {
 	Channel     string
 	TS          string
 	Tried       time.Time // when the first try began
+	Cause       string    // why it is not sent yet, or never will be
 	Seen        int64     // card: the last entry it shows by now
 	Redraw      time.Time // card: since when it is due to be drawn again, or when it will be; zero: never
 	changes     int64     // card: how often there was a reason to draw it again
@@ -53,13 +54,13 @@ func (p Post) Hash(c Case) string {
 	return ""
 }
 
-const selectPost = `SELECT first, last, case_, kind, state, channel, ts, tried, seen, redraw, changes FROM posts`
+const selectPost = `SELECT first, last, case_, kind, state, channel, ts, tried, seen, redraw, changes, cause FROM posts`
 
 func scanPost(row scanner) (Post, error) {
 	var p Post
 	var tried int64
 	var redraw Micros
-	err := row.Scan(&p.First, &p.Last, &p.Case, &p.Kind, &p.State, &p.Channel, &p.TS, &tried, &p.Seen, &redraw, &p.changes)
+	err := row.Scan(&p.First, &p.Last, &p.Case, &p.Kind, &p.State, &p.Channel, &p.TS, &tried, &p.Seen, &redraw, &p.changes, &p.Cause)
 	p.Tried, p.Redraw = time.UnixMicro(tried).UTC(), redraw.Time()
 	return p, err
 }

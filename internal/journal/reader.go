@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"os"
 	"strconv"
@@ -16,8 +17,10 @@ import (
 // is writing to it: all that it returns is of the moment at which it was opened. It does
 // not believe what it reads: auditors open damaged journals too.
 type Reader struct {
-	db   *sql.DB
-	conn *sql.Conn
+	db    *sql.DB
+	conn  *sql.Conn
+	path  string
+	quiet fs.FileInfo // of the file, if nobody had it open
 }
 
 // Head is what the head row says about the end of the journal.
@@ -39,11 +42,15 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 }
 
 func openReader(ctx context.Context, path string) (r *Reader, err error) {
-	if _, err := os.Stat(path); err != nil {
+	r = &Reader{path: path}
+	info, err := os.Stat(path)
+	if err != nil {
 		return nil, errors.Unwrap(err) // the path is in the message already
 	}
-	r = &Reader{}
-	if r.db, err = auditSQLite(path); err != nil {
+	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		r.quiet = info
+	}
+	if r.db, err = auditSQLite(path, r.quiet != nil); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -70,6 +77,17 @@ func damagedIf(err error) error {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return err
+}
+
+// Disturbed reports whether a bot has begun to write to a journal that nobody had open
+// when the reader was opened: what was read then is not to be relied on.
+func (r *Reader) Disturbed() bool {
+	if r.quiet == nil {
+		return false
+	}
+	_, err := os.Stat(r.path + "-wal")
+	info, statErr := os.Stat(r.path)
+	return err == nil || statErr != nil || info.Size() != r.quiet.Size() || !info.ModTime().Equal(r.quiet.ModTime())
 }
 
 // Close lets go of the file.
@@ -194,6 +212,14 @@ func (r *Reader) Case(ctx context.Context, number int64) (Case, error) {
 		return c, err
 	}
 	return Case{}, ErrNoCase
+}
+
+// Single returns an entry that belongs to no case as the story that it is by itself.
+func (r *Reader) Single(ctx context.Context, number int64) (Case, error) {
+	for e, err := range stream(ctx, r, func(rows *sql.Rows) (Entry, error) { return scanEntry(rows) }, selectEntry+` WHERE number = $1`, number) {
+		return Case{Entries: []Entry{e}}, err
+	}
+	return Case{}, fmt.Errorf("%w: there is no entry %d", ErrDamaged, number)
 }
 
 // Cases returns the cases for which a filter holds, by number, one at a time. The filter

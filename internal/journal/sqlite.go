@@ -58,9 +58,11 @@ const beginRead = `BEGIN`
 // hasTables counts the tables that every journal has.
 const hasTables = `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('head', 'entries', 'cases', 'posts')`
 
-// auditSQLite opens path for reading a whole journal in order, through one connection.
-func auditSQLite(path string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", dsn(path, "mode=ro", "_pragma=query_only(1)", "_pragma=busy_timeout(5000)", "_pragma=cache_size(-8192)"))
+// auditSQLite opens path for reading a whole journal in order, through one connection. If
+// nobody has it open it is read as a file that does not change: otherwise even reading
+// would leave SQLite's two companion files behind.
+func auditSQLite(path string, quiet bool) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", dsn(path, "mode=ro", "immutable="+map[bool]string{true: "1", false: "0"}[quiet], "_pragma=query_only(1)", "_pragma=busy_timeout(5000)", "_pragma=cache_size(-8192)"))
 	if err != nil {
 		return nil, err
 	}

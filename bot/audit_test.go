@@ -1,0 +1,288 @@
+package bot_test
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"zegoclose/internal/app"
+	"zegoclose/internal/slacksim"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// audit runs an operator command of the true program.
+func (h *house) audit(args ...string) (exit int, out string) {
+	h.t.Helper()
+	var b bytes.Buffer
+	exit = app.Run(h.t.Context(), append([]string{"audit"}, args...), h.environ(), &b, &b)
+	return exit, b.String()
+}
+
+// history lets a few cases come to different ends, with all their posts made, and stops
+// the bot: #1 closed, #2 cancelled by somebody else, #3 absent, #4 unknown, #5 closed.
+func history(t testing.TB, options ...option) *house {
+	h := openHouse(t, options...)
+	h.zego.Login("live-42", "ann", "ben")
+	h.zego.Login("live-43", "cat")
+	first := h.asks(h.alice, "live-42 spam links :tada: & <b>phishing</b> http://evil.example 🎉")
+	h.confirms(h.alice, first)
+	h.shows(first, "Closed live-42")
+	second := h.asks(h.alice, "live-43 oops")
+	h.press(h.bob, second, cancel)
+	h.shows(second, "Cancelled")
+	third := h.asks(h.bob, "mistyped")
+	h.confirms(h.bob, third)
+	h.shows(third, "ZEGO has no room")
+	return h
+}
+
+// settled waits until nothing is left to post or to draw.
+func (h *house) settled() {
+	h.t.Helper()
+	h.eventually("everything is shown", func() bool {
+		return h.count(`SELECT (SELECT count(*) FROM cases WHERE told > posted) + (SELECT count(*) FROM posts WHERE state <> 'sent' OR redraw > 0)`) == 0
+	})
+}
+
+func TestAuditOfAnHonestHouse(t *testing.T) {
+	h := history(t)
+	h.settled()
+	for _, running := range []bool{true, false} {
+		if !running {
+			h.stop()
+		}
+		exit, out := h.audit("verify")
+		assert.Zero(t, exit, out)
+		assert.Contains(t, out, "sound: the chain is whole")
+		exit, out = h.audit("reconcile")
+		assert.Zero(t, exit, out)
+		assert.Contains(t, out, "6 posts match")
+		assert.Contains(t, out, "agreed: Slack shows what the journal says")
+		exit, out = h.audit("export", "-room", "live-42")
+		assert.Zero(t, exit, out)
+		assert.Contains(t, out, "https://acme.slack.com/archives/C0OPS/p")
+	}
+	before, err := filepath.Glob(filepath.Join(filepath.Dir(h.db), "*"))
+	require.NoError(t, err)
+	assert.ElementsMatch(t, []string{h.db, h.db + ".lock"}, before, "auditing leaves nothing behind")
+}
+
+// A waiting case, and one whose time is over, are no findings either.
+func TestReconcileWhileCasesAreOpen(t *testing.T) {
+	h := openHouse(t, with("ZEGO_CLOSE_INTERVAL=1h"))
+	h.zego.Login("a", "ann")
+	h.confirms(h.alice, h.asks(h.alice, "a")) // waits for its turn
+	h.shows(h.card(1), ", about ")
+	h.asks(h.bob, "c")
+	h.eventually("everything is posted", func() bool {
+		return h.count(`SELECT (SELECT count(*) FROM cases WHERE told > posted) + (SELECT count(*) FROM posts WHERE state <> 'sent')`) == 0
+	})
+	exit, out := h.audit("reconcile")
+	assert.Zero(t, exit, out)
+	assert.Contains(t, out, "2 posts match")
+}
+
+// slackTampering are ways to change what Slack shows, and the line that names each.
+var slackTampering = []struct {
+	name   string
+	tamper func(h *house, card, reply slacksim.Message)
+	says   string
+	blind  bool // an export of the workspace does not hold it
+}{
+	{name: "a reply is edited", says: "EDITED case #1, entries 3–7: its text is not what the entries say: there it says",
+		tamper: func(h *house, card, reply slacksim.Message) {
+			h.slack.Edit(reply.Channel, reply.TS, h.bob, strings.ReplaceAll(reply.Text, "spam", "nothing"))
+		}},
+	{name: "a card is edited", says: "EDITED case #1, entries 1–2: its text is not what the entries say",
+		tamper: func(h *house, card, reply slacksim.Message) {
+			h.slack.Edit(card.Channel, card.TS, h.bob, strings.ReplaceAll(card.Text, "live-42", "live-24"))
+		}},
+	{name: "only what a reply shows is changed, with the bot's token", says: "EDITED case #1, entries 3–7: what it shows is not what the entries say",
+		tamper: func(h *house, card, reply slacksim.Message) {
+			h.update(reply, reply.Text, strings.ReplaceAll(string(reply.Blocks), "spam", "spat"), "")
+		}},
+	{name: "the metadata of a reply is changed, with the bot's token", says: "EDITED case #1, entries 3–7: its metadata names the hash", blind: true,
+		tamper: func(h *house, card, reply slacksim.Message) {
+			var m struct {
+				EventType    string         `json:"event_type"`
+				EventPayload map[string]any `json:"event_payload"`
+			}
+			require.NoError(h.t, json.Unmarshal(reply.Metadata, &m))
+			m.EventPayload["hash"] = strings.Repeat("0", 64)
+			b, _ := json.Marshal(m)
+			h.update(reply, reply.Text, string(reply.Blocks), string(b))
+		}},
+	{name: "a reply is deleted", says: "MISSING case #1, entries 3–7: the reply is not in C0OPS any more",
+		tamper: func(h *house, card, reply slacksim.Message) { h.slack.Delete(reply.Channel, reply.TS, h.bob) }},
+	{name: "a card is deleted", says: "MISSING case #1, entries 1–2: the card is not in C0OPS any more",
+		tamper: func(h *house, card, reply slacksim.Message) { h.slack.Delete(card.Channel, card.TS, h.bob) }},
+	{name: "a reply is duplicated", says: "DUPLICATED case #1, entries 3–7: the same entries are shown by the post",
+		tamper: func(h *house, card, reply slacksim.Message) { h.slack.Post(reply) }},
+	{name: "another app forges a reply", says: "FORGED case #1, entries 3–7: it looks like a post of the bot, but app B0EVIL",
+		tamper: func(h *house, card, reply slacksim.Message) {
+			reply.AppID, reply.BotID, reply.User = "A0EVIL", "B0EVIL", "U0EVIL"
+			h.slack.Post(reply)
+		}},
+	{name: "a person forges a card", says: "FORGED: it looks like a post of the bot, but person U0BOB wrote it",
+		tamper: func(h *house, card, reply slacksim.Message) {
+			h.slack.Post(slacksim.Message{Channel: card.Channel, User: h.bob, Text: ":white_check_mark: #9  Closed `live-9` · <@U0ALICE>"})
+		}},
+	{name: "the bot's account posts a result of a case that is none", says: "FORGED case #77, entries 400–402: no post of the journal begins with entry 400 of case #77",
+		tamper: func(h *house, card, reply slacksim.Message) {
+			reply.Metadata = json.RawMessage(`{"event_type":"zegoclose_post","event_payload":{"journal":"` + h.journalID() + `","case":77,"kind":"reply","first":400,"last":402,"hash":"00","words":1}}`)
+			h.slack.Post(reply)
+		}},
+	{name: "the bot's account writes something else", says: "FORGED: the bot's account wrote it, but it names no entries",
+		tamper: func(h *house, card, reply slacksim.Message) {
+			h.slack.Post(slacksim.Message{Channel: card.Channel, User: card.User, BotID: card.BotID, AppID: card.AppID, Text: "All rooms were closed."})
+		}},
+	{name: "two threads are swapped", says: "MISSING case #1, entries 3–7",
+		tamper: func(h *house, card, reply slacksim.Message) {
+			other := h.card(2)
+			theirs := h.slack.Thread(other.Channel, other.TS)[1]
+			h.slack.Delete(reply.Channel, reply.TS, h.bob)
+			h.slack.Delete(theirs.Channel, theirs.TS, h.bob)
+			reply.ThreadTS, theirs.ThreadTS = other.TS, card.TS
+			h.slack.Post(reply)
+			h.slack.Post(theirs)
+		}},
+	{name: "a post of another journal", says: "FOREIGN case #1, entries 3–7: it shows entries of journal 0123, not of this one",
+		tamper: func(h *house, card, reply slacksim.Message) {
+			reply.Metadata = json.RawMessage(strings.ReplaceAll(string(reply.Metadata), h.journalID(), "0123"))
+			h.slack.Post(reply)
+		}},
+}
+
+// update is chat.update with the bot's own token.
+func (h *house) update(m slacksim.Message, text, blocks, metadata string) {
+	h.t.Helper()
+	form := map[string]string{"channel": m.Channel, "ts": m.TS, "text": text, "blocks": blocks, "parse": "none"}
+	if metadata != "" {
+		form["metadata"] = metadata
+	}
+	h.call("chat.update", form)
+}
+
+func (h *house) journalID() string {
+	var id string
+	h.query(&id, `SELECT journal FROM head`)
+	return id
+}
+
+func TestTamperingInSlackShows(t *testing.T) {
+	for _, c := range slackTampering {
+		t.Run(c.name, func(t *testing.T) {
+			h := history(t)
+			h.settled()
+			h.stop()
+			card := h.card(1)
+			c.tamper(h, card, h.slack.Thread(card.Channel, card.TS)[1])
+			exit, out := h.audit("verify")
+			assert.Zero(t, exit, "the journal by itself is sound")
+
+			exit, out = h.audit("reconcile")
+			assert.Equal(t, 1, exit)
+			assert.Contains(t, out, c.says)
+			t.Logf("audit reconcile: %s", out[strings.Index(out, "\n")+1:])
+
+			exit, out = h.audit("reconcile", "-export", h.exported())
+			if c.blind {
+				assert.Zero(t, exit, out)
+			} else {
+				assert.Equal(t, 1, exit, "from an export too: %s", out)
+			}
+
+			exit, out = h.audit("reconcile", "-json")
+			assert.Equal(t, 1, exit)
+			var report struct{ Findings []struct{ Kind, What string } }
+			require.NoError(t, json.Unmarshal([]byte(out), &report))
+			assert.NotEmpty(t, report.Findings)
+		})
+	}
+}
+
+// exported writes an export of the workspace, which holds no metadata, and returns its path.
+func (h *house) exported() string {
+	h.t.Helper()
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	put := func(name string, v any) {
+		w, err := z.Create(name)
+		require.NoError(h.t, err)
+		require.NoError(h.t, json.NewEncoder(w).Encode(v))
+	}
+	var channels []map[string]string
+	for _, ch := range h.slack.Channels() {
+		channels = append(channels, map[string]string{"id": ch.ID, "name": ch.Name})
+		days := make(map[string][]map[string]any)
+		add := func(m slacksim.Message) {
+			w := map[string]any{"type": "message", "ts": m.TS, "user": m.User, "text": m.Text, "team": h.slack.TeamID()}
+			for name, v := range map[string]string{"thread_ts": m.ThreadTS, "bot_id": m.BotID, "app_id": m.AppID} {
+				if v != "" {
+					w[name] = v
+				}
+			}
+			if m.Blocks != nil {
+				w["blocks"] = m.Blocks
+			}
+			day := m.At.UTC().Format(time.DateOnly)
+			days[day] = append(days[day], w)
+		}
+		for _, m := range h.slack.Messages(ch.ID) {
+			add(m)
+			for _, r := range h.slack.Thread(ch.ID, m.TS)[1:] {
+				add(r)
+			}
+		}
+		for day, list := range days {
+			put(fmt.Sprintf("%s/%s.json", ch.Name, day), list)
+		}
+	}
+	put("channels.json", channels)
+	require.NoError(h.t, z.Close())
+	path := filepath.Join(h.t.TempDir(), "export.zip")
+	require.NoError(h.t, os.WriteFile(path, b.Bytes(), 0o600))
+	return path
+}
+
+func TestReconcileFromAnExport(t *testing.T) {
+	h := history(t)
+	h.settled()
+	h.stop()
+	delete(h.env, "SLACK_BOT_TOKEN")
+	exit, out := h.audit("reconcile", "-export", h.exported())
+	assert.Zero(t, exit, out)
+	assert.Contains(t, out, "6 posts come without metadata in this export")
+	assert.Contains(t, out, "agreed")
+	exit, out = h.audit("reconcile")
+	assert.Equal(t, 2, exit)
+	assert.Contains(t, out, "SLACK_BOT_TOKEN is not set")
+	exit, out = h.audit("reconcile", "-export", h.db)
+	assert.Equal(t, 2, exit, out)
+}
+
+// call calls a Web API method with the bot's token.
+func (h *house) call(method string, form map[string]string) {
+	h.t.Helper()
+	values := url.Values{"token": {h.slack.BotToken()}}
+	for name, v := range form {
+		values.Set(name, v)
+	}
+	res, err := http.PostForm(h.slack.APIURL()+method, values)
+	require.NoError(h.t, err)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	require.NoError(h.t, err)
+	require.Contains(h.t, string(body), `"ok":true`)
+}
