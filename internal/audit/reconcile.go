@@ -1,0 +1,538 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"zegoclose/internal/journal"
+)
+
+// Kind says in which way the journal and Slack disagree.
+type Kind string
+
+const (
+	Missing       Kind = "missing"       // the journal says that it is in Slack; it is not
+	Edited        Kind = "edited"        // it is there, but says something else than the entries
+	Misplaced     Kind = "misplaced"     // it is there, but not in the thread of its case
+	Duplicated    Kind = "duplicated"    // a second message shows the same entries
+	Forged        Kind = "forged"        // it looks like a post of this journal, and is none
+	Foreign       Kind = "foreign"       // a post of another journal
+	Unposted      Kind = "unposted"      // entries that call for a post have none yet
+	Undeliverable Kind = "undeliverable" // Slack has refused the post for good
+)
+
+// A Finding is one disagreement.
+type Finding struct {
+	Kind    Kind   `json:"kind"`
+	Case    int64  `json:"case,omitempty"`
+	First   int64  `json:"first,omitempty"` // entries that the post shows
+	Last    int64  `json:"last,omitempty"`
+	Channel string `json:"channel,omitempty"`
+	TS      string `json:"ts,omitempty"`
+	Link    string `json:"link,omitempty"`
+	What    string `json:"what"`
+}
+
+func (f Finding) String() string {
+	var b strings.Builder
+	b.WriteString(strings.ToUpper(string(f.Kind)))
+	if f.Case > 0 {
+		fmt.Fprintf(&b, " case #%d", f.Case)
+	}
+	if f.First > 0 {
+		fmt.Fprintf(&b, ", entries %d–%d", f.First, f.Last)
+	}
+	fmt.Fprintf(&b, ": %s", f.What)
+	switch {
+	case f.Link != "":
+		fmt.Fprintf(&b, " (%s)", f.Link)
+	case f.TS != "":
+		fmt.Fprintf(&b, " (%s in %s)", f.TS, f.Channel)
+	}
+	return b.String()
+}
+
+// Comparison says what to compare, and how.
+type Comparison struct {
+	Since   time.Time // only posts and messages since then
+	Channel string    // only this channel
+	Case    int64     // only this case; its forgeries elsewhere are not looked for
+	Now     time.Time // what is younger than a few minutes may still be on its way
+
+	// Words returns the text of a post as the bot writes it for a case as it stands.
+	// Version is that of the wording: posts with another one are not compared by text.
+	Words   func(journal.Case, journal.Post) string
+	Version int
+}
+
+// onItsWay is how long a post may take before it counts as not made.
+const onItsWay = 5 * time.Minute
+
+// skew is how far Slack's clock may be behind the journal's.
+const skew = 2 * time.Minute
+
+// Report is what a comparison came to.
+type Report struct {
+	Journal  string    `json:"journal"`
+	Channels []string  `json:"channels"`
+	Posts    int       `json:"posts"`    // of the journal, compared
+	Messages int       `json:"messages"` // of Slack, looked at
+	Matching int       `json:"matching"`
+	OnTheWay int       `json:"on_the_way"`    // too young to be missed
+	Reworded int       `json:"other_wording"` // posts of another release: all but the text was compared
+	Untold   int       `json:"no_metadata"`   // posts compared without metadata, which the export leaves out
+	Findings []Finding `json:"findings"`
+}
+
+// Reconcile compares the journal with what Slack shows.
+func Reconcile(ctx context.Context, r *journal.Reader, src Source, c Comparison) (Report, error) {
+	rec := &reconciler{Comparison: c, r: r, byFirst: make(map[int64]*expected), channels: make(map[string]*channelPosts)}
+	head, err := r.Head(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	rec.Journal = head.Journal
+	if rec.self, err = src.Self(ctx); err != nil {
+		return Report{}, err
+	}
+	if err := rec.expect(ctx); err != nil {
+		return Report{}, err
+	}
+	for _, id := range slices.Sorted(maps.Keys(rec.channels)) {
+		rec.Channels = append(rec.Channels, id)
+		if err := rec.channel(ctx, src, rec.channels[id]); err != nil {
+			return Report{}, err
+		}
+	}
+	slices.SortStableFunc(rec.Findings, func(a, b Finding) int {
+		if a.Case != b.Case {
+			return int(a.Case - b.Case)
+		}
+		return int(a.First - b.First)
+	})
+	return rec.Report, nil
+}
+
+// expected is a post that should be in Slack.
+type expected struct {
+	post journal.Post
+	seen bool
+}
+
+type channelPosts struct {
+	id    string
+	since time.Time
+	posts []*expected
+	byTS  map[string]*expected
+}
+
+type reconciler struct {
+	Report
+	Comparison
+	r        *journal.Reader
+	self     Self
+	byFirst  map[int64]*expected
+	channels map[string]*channelPosts
+	last     journal.Case // the one looked at last
+}
+
+func (r *reconciler) find(f Finding) { r.Findings = append(r.Findings, f) }
+
+// expect lists what should be in Slack, and finds what the journal itself knows is not.
+func (r *reconciler) expect(ctx context.Context) error {
+	var unsettled []journal.Post
+	for p, err := range r.r.Posts(ctx) {
+		if err != nil {
+			return err
+		}
+		if r.Case != 0 && p.Case != r.Case || r.Channel != "" && p.Channel != r.Channel || p.Tried.Before(r.Since) {
+			continue
+		}
+		e := &expected{post: p}
+		r.byFirst[p.First] = e
+		ch := r.channels[p.Channel]
+		if ch == nil {
+			ch = &channelPosts{id: p.Channel, since: p.Tried, byTS: make(map[string]*expected)}
+			r.channels[p.Channel] = ch
+		}
+		if p.Tried.Before(ch.since) {
+			ch.since = p.Tried
+		}
+		r.Posts++
+		ch.posts = append(ch.posts, e)
+		if p.TS != "" {
+			ch.byTS[p.TS] = e
+		}
+		if p.State != journal.PostSent {
+			unsettled = append(unsettled, p)
+		}
+	}
+	if r.Channel != "" && r.channels[r.Channel] == nil {
+		r.channels[r.Channel] = &channelPosts{id: r.Channel, since: r.Since, byTS: make(map[string]*expected)}
+	}
+	for _, p := range unsettled {
+		r.unsettled(p)
+	}
+	return r.unposted(ctx)
+}
+
+func (r *reconciler) unsettled(p journal.Post) {
+	f := Finding{Kind: Unposted, Case: p.Case, First: p.First, Last: p.Last, Channel: p.Channel}
+	switch {
+	case p.State == journal.PostUndeliverable:
+		f.Kind, f.What = Undeliverable, fmt.Sprintf("Slack refused the %s for good: %s", p.Kind, p.Cause)
+	case r.Now.Sub(p.Tried) < onItsWay:
+		r.OnTheWay++
+		return
+	default:
+		f.What = fmt.Sprintf("the %s is not in Slack, as far as the journal knows (%s since %s)", p.Kind, p.State, p.Tried.Format(time.RFC3339))
+		if p.Cause != "" {
+			f.What += ": " + p.Cause
+		}
+	}
+	r.find(f)
+}
+
+// unposted finds entries that call for a post and belong to none.
+func (r *reconciler) unposted(ctx context.Context) error {
+	var rows []journal.CaseRow
+	for row, err := range r.r.CaseRows(ctx) {
+		if err != nil {
+			return err
+		}
+		if row.Told > row.Posted && (r.Case == 0 || row.Number == r.Case) && (r.Channel == "" || row.Channel == r.Channel) {
+			rows = append(rows, row)
+		}
+	}
+	for _, row := range rows {
+		c, err := r.r.Case(ctx, row.Number)
+		if err != nil {
+			return err
+		}
+		es := c.Between(row.Posted+1, row.Last)
+		if len(es) == 0 || es[0].Time.Before(r.Since) {
+			continue
+		}
+		if r.Now.Sub(es[0].Time) < onItsWay {
+			r.OnTheWay++
+			continue
+		}
+		r.find(Finding{Kind: Unposted, Case: row.Number, First: es[0].Number, Last: row.Last, Channel: row.Channel,
+			What: fmt.Sprintf("no post shows what happened since %s", es[0].Time.Format(time.RFC3339))})
+	}
+	return nil
+}
+
+// channel compares one channel.
+func (r *reconciler) channel(ctx context.Context, src Source, ch *channelPosts) error {
+	since := ch.since.Add(-skew)
+	if !r.Since.IsZero() && r.Since.After(since) {
+		since = r.Since
+	}
+	parents, err := r.parents(ctx, ch)
+	if err != nil {
+		return err
+	}
+	if r.Case != 0 { // a short way for one case: its card alone, and its thread
+		return r.oneCase(ctx, src, ch, since, parents)
+	}
+	var all []Message // those that matter
+	thread := func(m Message) bool {
+		return r.isBot(m) || slices.Contains(m.Repliers, r.self.User) || looksLikeOurs(m)
+	}
+	for m, err := range src.Messages(ctx, ch.id, since, parents, thread) {
+		if err != nil {
+			return err
+		}
+		r.Messages++
+		if ch.byTS[m.TS] != nil || m.Meta != nil && m.Meta.Event == Event || r.isBot(m) || r.self == (Self{}) && m.BotID != "" || looksLikeOurs(m) {
+			all = append(all, m)
+		}
+	}
+	return r.judgeAll(ctx, ch, all)
+}
+
+// oneCase reads no more than the neighbourhood of one card.
+func (r *reconciler) oneCase(ctx context.Context, src Source, ch *channelPosts, since time.Time, parents []string) error {
+	var all []Message
+	for m, err := range src.Messages(ctx, ch.id, since, parents, func(Message) bool { return false }) {
+		if err != nil {
+			return err
+		}
+		r.Messages++
+		if ch.byTS[m.TS] != nil || m.Meta != nil && m.Meta.Event == Event && m.Meta.Case == r.Case || slices.Contains(parents, m.Thread) {
+			all = append(all, m)
+		}
+	}
+	return r.judgeAll(ctx, ch, all)
+}
+
+// parents lists the cards whose threads should hold replies.
+func (r *reconciler) parents(ctx context.Context, ch *channelPosts) ([]string, error) {
+	var parents []string
+	for _, e := range ch.posts {
+		if e.post.Kind == journal.Reply && e.post.State != journal.PostUndeliverable {
+			c, err := r.caseOf(ctx, e.post)
+			if err != nil {
+				return nil, err
+			}
+			if c.CardTS != "" && !slices.Contains(parents[max(0, len(parents)-3):], c.CardTS) {
+				parents = append(parents, c.CardTS)
+			}
+		}
+	}
+	slices.Sort(parents)
+	return slices.Compact(parents), nil
+}
+
+func (r *reconciler) judgeAll(ctx context.Context, ch *channelPosts, all []Message) error {
+	if r.self == (Self{}) {
+		r.self = author(ch, all)
+	}
+	for _, m := range all {
+		if err := r.judge(ctx, ch, m); err != nil {
+			return err
+		}
+	}
+	for _, e := range ch.posts {
+		if e.seen || e.post.State != journal.PostSent {
+			continue
+		}
+		c, err := r.caseOf(ctx, e.post)
+		if err != nil {
+			return err
+		}
+		r.find(Finding{Kind: Missing, Case: e.post.Case, First: e.post.First, Last: e.post.Last, Channel: ch.id, TS: e.post.TS, Link: c.Link(e.post.TS),
+			What: fmt.Sprintf("the %s is not in %s any more: somebody deleted it", e.post.Kind, ch.id)})
+	}
+	return nil
+}
+
+// author is who wrote most of the posts that the journal knows.
+func author(ch *channelPosts, all []Message) Self {
+	count := make(map[Self]int)
+	var most Self
+	for _, m := range all {
+		if ch.byTS[m.TS] != nil {
+			s := Self{m.BotID, m.User}
+			if count[s]++; count[s] > count[most] {
+				most = s
+			}
+		}
+	}
+	return most
+}
+
+func (r *reconciler) isBot(m Message) bool {
+	if r.self.BotID != "" && m.BotID != "" {
+		return m.BotID == r.self.BotID
+	}
+	return r.self.User != "" && m.User == r.self.User
+}
+
+// noise are messages of Slack itself.
+var noise = []string{"tombstone", "channel_join", "group_join", "channel_leave", "group_leave", "channel_topic", "channel_purpose", "channel_name", "channel_archive", "channel_unarchive"}
+
+// judge compares one message that is, or could be taken for, a post of the bot.
+func (r *reconciler) judge(ctx context.Context, ch *channelPosts, m Message) error {
+	if slices.Contains(noise, m.Subtype) {
+		return nil
+	}
+	e := ch.byTS[m.TS]
+	f := Finding{Kind: Forged, Channel: m.Channel, TS: m.TS}
+	switch {
+	case !r.isBot(m):
+		if e == nil && (m.Meta == nil || m.Meta.Event != Event) && !looksLikeOurs(m) {
+			return nil
+		}
+		if m.Meta != nil {
+			f.Case, f.First, f.Last = m.Meta.Case, m.Meta.First, m.Meta.Last
+		}
+		f.What = fmt.Sprintf("it looks like a post of the bot, but %s wrote it", who(m))
+		r.find(f)
+		return nil
+	case m.Meta != nil && m.Meta.Event == Event && m.Meta.Journal != r.Journal:
+		f.Kind, f.Case, f.First, f.Last = Foreign, m.Meta.Case, m.Meta.First, m.Meta.Last
+		f.What = fmt.Sprintf("it shows entries of journal %s, not of this one", m.Meta.Journal)
+		r.find(f)
+		return nil
+	case e != nil:
+		e.seen = true
+		return r.compare(ctx, e, m)
+	case m.Meta == nil:
+		if !looksLikeOurs(m) && r.self.BotID == "" {
+			return nil
+		}
+		f.What = "the bot's account wrote it, but it names no entries and the journal does not know it"
+		r.find(f)
+		return nil
+	}
+	f.Case, f.First, f.Last = m.Meta.Case, m.Meta.First, m.Meta.Last
+	other := r.byFirst[m.Meta.First]
+	switch {
+	case m.Meta.Event != Event:
+		f.What = fmt.Sprintf("the bot's account wrote it, with metadata of another kind (%s)", m.Meta.Event)
+	case other == nil || other.post.Case != m.Meta.Case || string(other.post.Kind) != m.Meta.Kind:
+		if r.Case != 0 && m.Meta.Case != r.Case {
+			return nil
+		}
+		f.What = fmt.Sprintf("no post of the journal begins with entry %d of case #%d", m.Meta.First, m.Meta.Case)
+	case other.post.TS == "":
+		r.OnTheWay++ // sent, and the journal will learn of it
+		return nil
+	default:
+		f.Kind, f.What = Duplicated, fmt.Sprintf("the same entries are shown by the post %s", other.post.TS)
+	}
+	r.find(f)
+	return nil
+}
+
+func who(m Message) string {
+	if m.BotID != "" {
+		return "app " + strings.TrimSpace(m.BotID+" "+m.AppID)
+	}
+	return "person " + m.User
+}
+
+// compare checks what a post says against the entries that it shows.
+func (r *reconciler) compare(ctx context.Context, e *expected, m Message) error {
+	c, err := r.caseOf(ctx, e.post)
+	if err != nil {
+		return err
+	}
+	p := e.post
+	f := Finding{Kind: Edited, Case: p.Case, First: p.First, Last: p.Last, Channel: m.Channel, TS: m.TS, Link: c.Link(m.TS)}
+	thread := m.Thread
+	if thread == m.TS {
+		thread = ""
+	}
+	want := ""
+	if p.Kind == journal.Reply {
+		want = c.CardTS
+	}
+	switch {
+	case thread != want:
+		f.Kind = Misplaced
+		f.What = fmt.Sprintf("it is in the thread of %q, not of its card %q", thread, want)
+	case m.Meta == nil:
+		r.Untold++
+		f.What = r.otherText(c, p, m, r.Version)
+	default:
+		if f.What = otherMeta(*m.Meta, p, p.Hash(c)); f.What == "" {
+			f.What = r.otherText(c, p, m, m.Meta.Words)
+		}
+	}
+	if f.What != "" {
+		r.find(f)
+		return nil
+	}
+	r.Matching++
+	return nil
+}
+
+// otherMeta says how the metadata differs from the journal.
+func otherMeta(m Meta, p journal.Post, hash string) string {
+	for _, f := range []struct {
+		name      string
+		has, want any
+	}{
+		{"case", m.Case, p.Case}, {"kind of post", m.Kind, string(p.Kind)}, {"first entry", m.First, p.First},
+		{"last entry", m.Last, p.Last}, {"hash", m.Hash, hash},
+	} {
+		if f.has != f.want {
+			return fmt.Sprintf("its metadata names the %s %v, but the journal says %v", f.name, f.has, f.want)
+		}
+	}
+	return ""
+}
+
+// otherText says how what people read differs from what the entries say.
+func (r *reconciler) otherText(c journal.Case, p journal.Post, m Message, version int) string {
+	if m.Attached {
+		return "it has an attachment or a file, which no post of the bot has"
+	}
+	if version != r.Version {
+		r.Reworded++
+		return ""
+	}
+	wanted := r.wanted(c, p)
+	has := Normal(m.Text)
+	if !slices.Contains(wanted, has) {
+		return "its text is not what the entries say: " + difference(wanted[len(wanted)-1], has)
+	}
+	if string(m.Blocks) == "null" || len(m.Blocks) == 0 || string(m.Blocks) == "[]" {
+		return ""
+	}
+	if shown := Normal(blocksText(m.Blocks)); !slices.Contains(wanted, shown) {
+		return "what it shows is not what the entries say: " + difference(wanted[len(wanted)-1], shown)
+	}
+	return ""
+}
+
+// wanted lists the texts that a post may have. A reply has one. A card is drawn again and
+// again: it may show the case as of the entry that its row names, or any later one.
+func (r *reconciler) wanted(c journal.Case, p journal.Post) []string {
+	if p.Kind != journal.Card {
+		return []string{Normal(r.Words(c.At(p.Last), p))}
+	}
+	var texts []string
+	for _, e := range c.Entries {
+		if e.Number < max(p.Seen, p.Last) {
+			continue
+		}
+		then := c.At(e.Number)
+		texts = append(texts, Normal(r.Words(then, p)))
+		if c.AgainIs != 0 {
+			then.AgainIs = c.AgainIs
+			texts = append(texts, Normal(r.Words(then, p)))
+		}
+	}
+	return texts
+}
+
+// difference quotes where two texts part.
+func difference(want, has string) string {
+	w, h := []rune(want), []rune(has)
+	i := 0
+	for i < len(w) && i < len(h) && w[i] == h[i] {
+		i++
+	}
+	from := max(0, i-20)
+	quote := func(rs []rune) string {
+		if from >= len(rs) {
+			return `"" (it ends before)`
+		}
+		return fmt.Sprintf("%q", string(rs[from:min(len(rs), i+40)]))
+	}
+	return fmt.Sprintf("there it says %s, the entries say %s", quote(h), quote(w))
+}
+
+// caseOf returns the story to which a post belongs; for a checkpoint that is its entry.
+func (r *reconciler) caseOf(ctx context.Context, p journal.Post) (journal.Case, error) {
+	if p.Case == 0 {
+		return r.r.Single(ctx, p.First)
+	}
+	if r.last.Number == p.Case {
+		return r.last, nil
+	}
+	c, err := r.r.Case(ctx, p.Case)
+	if err != nil {
+		return c, fmt.Errorf("case #%d: %w", p.Case, err)
+	}
+	r.last = c
+	return c, nil
+}
+
+// MarshalJSON keeps the list of findings a list.
+func (r Report) MarshalJSON() ([]byte, error) {
+	type plain Report
+	if r.Findings == nil {
+		r.Findings = []Finding{}
+	}
+	return json.Marshal(plain(r))
+}
