@@ -99,6 +99,9 @@ func warnings(c journal.Case) []line {
 	if odd := zego.UnusualRoomID(c.Room); len(odd) > 0 {
 		ls = append(ls, line{emoji("warning"), say(" ZEGO's own list of characters for room ids does not have %s. It is sent as it is; check for a typing mistake.", visible(quoted(odd)))})
 	}
+	if c.Before.People != nil && *c.Before.People == 0 {
+		ls = append(ls, line{emoji("warning"), say(" ZEGO says that nobody is in this room. If that is a surprise, check the id.")})
+	}
 	for _, n := range c.Others {
 		ls = append(ls, line{emoji("warning"), say(" Somebody else has an open case for this room: #%d.", n)})
 	}
@@ -125,7 +128,7 @@ func waitingLine(c journal.Case, turn time.Time) line {
 	if !turn.IsZero() {
 		l = append(l, say(", about "), at(turn, clock))
 	}
-	return append(l, say(" · confirmed by "), user(c.ConfirmedBy), say(", given up at "), at(c.CloseBy, clock))
+	return append(l, say(" · confirmed by "), user(c.ConfirmedBy), say(", not attempted after "), at(c.CloseBy, clock))
 }
 
 // endLine says in one line how the case ended. It is what somebody who scans the channel reads.

@@ -11,17 +11,24 @@ import (
 
 // replyView tells in the thread what the entries of a post say. The case is as it was
 // when the last of them was written, so the same post always reads the same.
-func replyView(c journal.Case, p journal.Post) message {
+func replyView(c journal.Case, p journal.Post) message { return textMessage(replyLines(c, p)...) }
+
+func replyLines(c journal.Case, p journal.Post) []line {
 	entries := c.Between(p.First, p.Last)
 	lines := []line{headline(c, entries)}
 	if l := storyLine(c, entries); len(l) > 0 {
 		lines = append(lines, l)
 	}
-	if c.Reason != "" && slices.ContainsFunc(entries, func(e journal.Entry) bool { return e.Kind == journal.Confirmed }) {
+	if c.Reason != "" && tellsAsking(c, entries) {
 		lines = append(lines, line{say("Reason: %s", cut(visibleLines(c.Reason), maxShownReason))})
 	}
-	lines = append(lines, finePrint(p, c))
-	return textMessage(lines...)
+	return append(lines, finePrint(p, c))
+}
+
+// tellsAsking reports whether a reply is the one that tells who asked, and why: the one
+// that tells of the confirmation, or of the end of a case that was never confirmed.
+func tellsAsking(c journal.Case, entries []journal.Entry) bool {
+	return c.ConfirmedBy == "" || slices.ContainsFunc(entries, func(e journal.Entry) bool { return e.Kind == journal.Confirmed })
 }
 
 // headline says what the newest of the entries that call for a post came to.
@@ -79,6 +86,9 @@ func storyLine(c journal.Case, entries []journal.Entry) line {
 		}
 		l = append(l, spans...)
 	}
+	if c.ConfirmedBy == "" {
+		add(say("Asked by "), user(c.Requester), say(" at "), at(c.RequestedAt, clock), say("."))
+	}
 	undone, cause := 0, ""
 	for _, e := range entries {
 		f := e.Facts
@@ -88,9 +98,6 @@ func storyLine(c journal.Case, entries []journal.Entry) line {
 				add(say("Asked and confirmed by "), user(f.By), say(" (confirmed "), at(e.Time, clock), say(")."))
 			} else {
 				add(say("Asked by "), user(c.Requester), say(", confirmed by "), user(f.By), say(" at "), at(e.Time, clock), say("."))
-			}
-			if c.Before.People != nil {
-				add(say("In the room when asked: %s.", people(*c.Before.People)))
 			}
 		case journal.Answered:
 			if final := c.State == journal.StateFailed && f.Call == c.Calls; f.Effect == string(zego.NotDone) && !final {
@@ -107,6 +114,9 @@ func storyLine(c journal.Case, entries []journal.Entry) line {
 				add(say("At "), at(e.Time, clock), say(" it could not be seen who is in the room (%s).", f.Missing))
 			}
 		}
+	}
+	if c.Before.People != nil && tellsAsking(c, entries) {
+		add(say("In the room when asked: %s.", people(*c.Before.People)))
 	}
 	if undone > 0 {
 		add(say("%s certainly not executed (last: %s).", were(undone), cause))
@@ -130,5 +140,5 @@ func calls(c journal.Case) string {
 
 // finePrint lets human eyes match the message to the journal.
 func finePrint(p journal.Post, c journal.Case) line {
-	return line{say("Case #%d, entries %d–%d, %.8s", c.Number, p.First, p.Last, p.Hash(c))}
+	return line{say("Case #%d, journal entries %d to %d, %.8s", c.Number, p.First, p.Last, p.Hash(c))}
 }
