@@ -37,6 +37,7 @@ import (
 
 	"zegoclose/authz"
 	"zegoclose/internal/journal"
+	"zegoclose/internal/metrics"
 	"zegoclose/internal/socket"
 	"zegoclose/zego"
 
@@ -62,6 +63,7 @@ type Config struct {
 	Journal *journal.Journal
 	Policy  authz.Policy // Team and Org are learned from Slack
 	Log     *slog.Logger
+	Metrics *metrics.Metrics // nil: none
 	Now     func() time.Time // nil: time.Now
 
 	AuditChannel      string // where all cards go; empty: the channel of the command
@@ -109,13 +111,13 @@ func New(c Config) *Bot {
 		c.Now = time.Now
 	}
 	b := &Bot{
-		Config: c, directory: newDirectory(),
+		Config: c, directory: newDirectory(c.Now()),
 		pace: &pace{interval: c.CloseInterval}, looks: lookRate(c.Zego.IsTest),
 		known: make(chan struct{}), stopping: make(chan struct{}), whispers: make(chan struct{}, maxWhispers),
 	}
 	b.sockets = socket.New(socket.Config{
 		Open: socket.OpenWith(c.Slack), Connections: c.Connections,
-		Handle: b.handle, Busy: busy, Log: c.Log,
+		Handle: b.handle, Busy: busy, Acked: c.Metrics.Ack, Log: c.Log,
 	})
 	return b
 }
@@ -170,6 +172,15 @@ func (b *Bot) Ready() error {
 	return nil
 }
 
+// State tells how things are at this moment.
+func (b *Bot) State(ctx context.Context) (metrics.State, error) {
+	backlog, err := b.Journal.Backlog(ctx)
+	return metrics.State{
+		Ready: b.Ready() == nil, Writable: b.Journal.Failing() == nil,
+		Sockets: b.sockets.Stats(), Backlog: backlog, GroupsAge: b.directory.groupsAge(b.Policy.Groups, b.now()),
+	}, err
+}
+
 // handle answers one envelope. A panic or an error is one failed request.
 func (b *Bot) handle(ctx context.Context, e *socket.Envelope) {
 	select {
@@ -177,8 +188,11 @@ func (b *Bot) handle(ctx context.Context, e *socket.Envelope) {
 	case <-ctx.Done():
 		return
 	case <-time.After(recordLimit):
-		b.Log.Error("an envelope was not answered: the bot does not know its own workspace yet", "type", e.Type)
-		return // Slack tells the person that it failed
+		b.Log.Error("an envelope could not be served: the bot does not know its own workspace yet", "type", e.Type)
+		if e.Type == socket.SlashCommands {
+			e.Ack(ephemeral(textMessage(line{say("The bot has just started and waits for Slack to tell it which workspace this is. Nothing was done; send the command again in a minute.")})))
+		}
+		return // a click is marked as failed by Slack
 	}
 	var err error
 	switch e.Type {

@@ -7,6 +7,7 @@ import (
 
 	"zegoclose/authz"
 	"zegoclose/internal/journal"
+	"zegoclose/internal/metrics"
 	"zegoclose/internal/socket"
 )
 
@@ -48,29 +49,37 @@ var clicks = map[string]struct {
 // click does what k asks for. It returns words for the person if there is anything to say
 // that the card does not, and an error only if it is not known to be recorded.
 func (b *Bot) click(ctx context.Context, k click) (*message, error) {
+	action, result := "other", metrics.Unusable
+	defer func() { b.Metrics.Click(action, result) }()
 	want, ok := clicks[k.action]
 	if !ok {
 		return words("This button is not one of the bot's any more; nothing was done. Send the command again."), nil
 	}
+	action = string(want.want)
 	c, err := b.Journal.CaseByToken(ctx, k.token)
 	if errors.Is(err, journal.ErrNoCase) {
 		return words("The bot does not know this card; nothing was done. Send the command again."), nil
 	}
 	if err != nil {
+		result = metrics.Unrecorded
 		return nil, err
 	}
 	if d := b.decide(want.want, k.by, c.From, c.Requester, commandAge); !d.Allowed {
+		result = metrics.Refused
 		m := b.refuse(ctx, journal.Refusal{Delivery: k.delivery, By: k.by, Action: string(want.want), From: k.channel, About: c.Number},
 			string(d.Reason), d.Record, d.Person)
 		return &m, nil
 	}
 	if want.kind == journal.Requested {
-		return b.tryAgain(ctx, c, k)
+		m, isNew, err := b.tryAgain(ctx, c, k)
+		result = clickResult(isNew, err)
+		return m, err
 	}
 	c, err = b.Journal.Settle(ctx, journal.Click{
 		Delivery: k.delivery, Case: c.Number, By: k.by, Kind: want.kind,
 		Channel: k.channel, TS: k.ts, CloseWithin: b.CloseWithin,
 	})
+	result = clickResult(err == nil, err)
 	switch {
 	case err == nil:
 		b.Log.Info(string(want.kind), "case", c.Number, "user", k.by.ID)
@@ -88,10 +97,22 @@ func (b *Bot) click(ctx context.Context, k click) (*message, error) {
 	return nil, err
 }
 
-// tryAgain opens a new case for an unknown one.
-func (b *Bot) tryAgain(ctx context.Context, old journal.Case, k click) (*message, error) {
+// clickResult is how a click is counted.
+func clickResult(done bool, err error) string {
+	switch {
+	case done:
+		return metrics.Recorded
+	case errors.Is(err, journal.ErrNotRecorded), errors.Is(err, journal.ErrUnsure):
+		return metrics.Unrecorded
+	}
+	return metrics.Known
+}
+
+// tryAgain opens a new case for an unknown one. It returns words for the person, if there
+// is anything to say, and whether the case is new.
+func (b *Bot) tryAgain(ctx context.Context, old journal.Case, k click) (*message, bool, error) {
 	if old.Channel != k.channel || old.CardTS != k.ts {
-		return words("This is not the current card of #%d; nothing was done.", old.Number), nil
+		return words("This is not the current card of #%d; nothing was done.", old.Number), false, nil
 	}
 	c, isNew, err := b.Journal.Request(ctx, journal.Request{
 		Delivery: k.delivery, By: k.by, Room: old.Room, Reason: old.Reason, Sends: b.sends(old.Reason),
@@ -100,19 +121,19 @@ func (b *Bot) tryAgain(ctx context.Context, old journal.Case, k click) (*message
 	var many *journal.TooManyError
 	switch {
 	case errors.As(err, &many):
-		return words("You already have %d cases waiting for confirmation. Confirm or cancel some of them first; nothing was done.", many.Pending), nil
+		return words("You already have %d cases waiting for confirmation. Confirm or cancel some of them first; nothing was done.", many.Pending), false, nil
 	case errors.Is(err, journal.ErrSettled) && c.AgainIs != 0:
-		return words("#%d already tries this again; its card is in this channel.", c.AgainIs), nil
+		return words("#%d already tries this again; its card is in this channel.", c.AgainIs), false, nil
 	case errors.Is(err, journal.ErrSettled):
-		return words("Try again is no longer offered for #%d; nothing was done. Send the command again if the room must be closed.", c.Number), nil
+		return words("Try again is no longer offered for #%d; nothing was done. Send the command again if the room must be closed.", c.Number), false, nil
 	case err != nil:
-		return nil, err
+		return nil, false, err
 	}
 	if isNew {
 		b.Log.Info("requested again", "case", c.Number, "again_of", old.Number, "user", k.by.ID)
 	}
 	b.requesters.remember(c.Number, k.responseURL, b.now())
-	return nil, nil
+	return nil, isNew, nil
 }
 
 // tooLate explains why a click changed nothing. A second confirmation of one's own needs no

@@ -146,6 +146,9 @@ func (c *closer) attempt(ctx context.Context, cs journal.Case, left chan struct{
 	}
 
 	start := c.now()
+	if cs.Calls == 1 {
+		c.Metrics.Waited(start.Sub(cs.ConfirmedAt))
+	}
 	answers := make(chan closing, 1) // the one answer, however late
 	callCtx, hangUp := context.WithTimeout(ctx, lateLimit)
 	defer hangUp()
@@ -193,7 +196,9 @@ func (c *closer) call(ctx context.Context, cs journal.Case, start time.Time, lef
 	if t, ok := errors.AsType[*zego.TransportError](err); ok && t.Written {
 		c.pace.written(c.now()) // part of it may have left
 	}
-	return closing{answer: answer, err: err, took: c.now().Sub(start)}
+	took := c.now().Sub(start)
+	c.Metrics.ZegoCall("CloseRoom", took, err)
+	return closing{answer: answer, err: err, took: took}
 }
 
 // settle records an answer and what follows from it.
@@ -457,7 +462,9 @@ func (b *Bot) count(ctx context.Context, room string, limit time.Duration) (zego
 	if err := b.looks.Wait(ctx); err != nil {
 		return zego.UserNum{}, errBusy
 	}
+	began := b.now()
 	ns, err := b.Zego.DescribeUserNum(ctx, room)
+	b.Metrics.ZegoCall("DescribeUserNum", b.now().Sub(began), err)
 	if err != nil {
 		return zego.UserNum{}, err
 	}

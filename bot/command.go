@@ -9,6 +9,7 @@ import (
 
 	"zegoclose/authz"
 	"zegoclose/internal/journal"
+	"zegoclose/internal/metrics"
 	"zegoclose/internal/socket"
 	"zegoclose/zego"
 )
@@ -25,6 +26,7 @@ const maxEcho = 300
 func (b *Bot) handleCommand(ctx context.Context, e *socket.Envelope) error {
 	cmd, err := decodeCommand(e)
 	if err != nil {
+		b.Metrics.Command(metrics.Unreadable)
 		return errors.Join(err, e.Ack(ephemeral(textMessage(line{say("The bot could not read that command; nothing was done. Tell the operator.")}))))
 	}
 	ctx, cancel := context.WithDeadline(ctx, e.Received.Add(recordLimit))
@@ -42,6 +44,8 @@ func (b *Bot) handleCommand(ctx context.Context, e *socket.Envelope) error {
 // command does what cmd asks for and returns the words for its sender, and the case that
 // it opened, if it did.
 func (b *Bot) command(ctx context.Context, cmd command) (message, *journal.Case) {
+	result := metrics.Unusable
+	defer func() { b.Metrics.Command(result) }()
 	if cmd.name != commandName {
 		return textMessage(line{say("This bot answers to "), bold(commandName), say(" only; nothing was done.")}), nil
 	}
@@ -52,12 +56,14 @@ func (b *Bot) command(ctx context.Context, cmd command) (message, *journal.Case)
 	}
 	refusal := journal.Refusal{Delivery: cmd.delivery, By: cmd.by, Action: string(authz.Request), Room: cut(o.room, zego.MaxRoomIDBytes), From: cmd.channel}
 	if d := b.decide(authz.Request, cmd.by, cmd.channel, "", commandAge); !d.Allowed {
+		result = metrics.Refused
 		return b.refuse(ctx, refusal, string(d.Reason), d.Record, d.Person), nil
 	}
 	if problem != "" {
 		return textMessage(line{say("%s Nothing was done.", problem)}), nil
 	}
 	if b.AuditChannel == "" && cmd.direct() {
+		result = metrics.Refused
 		return b.refuse(ctx, refusal, "direct_message", "asked in a direct message, where no reviewer could read the record",
 			"A direct message is no place for the record that others must be able to read. Use a channel the bot is in, or ask the operator to set AUDIT_CHANNEL."), nil
 	}
@@ -71,14 +77,19 @@ func (b *Bot) command(ctx context.Context, cmd command) (message, *journal.Case)
 	var many *journal.TooManyError
 	switch {
 	case errors.As(err, &many):
+		result = metrics.TooMany
 		return textMessage(line{say("You already have %d cases waiting for confirmation, which is as many as one person may have. Confirm or cancel some of them; nothing was done.", many.Pending)}), nil
 	case errors.Is(err, journal.ErrRefused):
+		result = metrics.Known
 		return textMessage(line{say("This command has been refused already; nothing was done.")}), nil
 	case err != nil:
+		result = metrics.Unrecorded
 		b.Log.Error("a command could not be recorded", "user", cmd.by.ID, "err", err)
 		return textMessage(line{say("%s", unrecordedCommand(err))}), nil
 	}
+	result = metrics.Known
 	if isNew {
+		result = metrics.Recorded
 		b.Log.Info("requested", "case", c.Number, "user", c.Requester, "channel", c.From)
 	}
 	return b.requested(ctx, c, isNew), &c
@@ -129,6 +140,7 @@ func (b *Bot) permalink(channel, ts string) string {
 // to be safe, so a journal that fails is only logged.
 func (b *Bot) refuse(ctx context.Context, r journal.Refusal, why, record, person string) message {
 	r.Why, r.Detail = why, record
+	b.Metrics.Refusal(r.Action, why)
 	b.Log.Info("refused", "action", r.Action, "user", r.By.ID, "why", why)
 	if err := b.Journal.Refuse(ctx, r); err != nil {
 		b.Log.Error("a refusal could not be recorded", "user", r.By.ID, "why", why, "err", err)

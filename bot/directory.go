@@ -23,6 +23,7 @@ const (
 // directory is what Slack has told about people and channels. Commands and clicks are
 // answered from memory; reading goes on in the background.
 type directory struct {
+	began    time.Time
 	mu       sync.Mutex
 	groups   map[string]groupMembers
 	accounts map[string]account
@@ -45,8 +46,8 @@ type channelInfo struct {
 	at       time.Time
 }
 
-func newDirectory() *directory {
-	return &directory{groups: make(map[string]groupMembers), accounts: make(map[string]account), channels: make(map[string]channelInfo)}
+func newDirectory(now time.Time) *directory {
+	return &directory{began: now, groups: make(map[string]groupMembers), accounts: make(map[string]account), channels: make(map[string]channelInfo)}
 }
 
 // decide asks the policy with what is known now. Knowledge of group membership that is
@@ -117,26 +118,46 @@ func (b *Bot) lookUpChannel(ctx context.Context, id string) (external bool, err 
 // readDirectory keeps user groups and accounts up to date until ctx ends. An error leaves
 // what is known as it is; it grows too old to be used by itself.
 func (b *Bot) readDirectory(ctx context.Context) error {
-	tick := time.NewTicker(groupsEvery)
-	defer tick.Stop()
-	for {
-		for _, g := range b.Policy.Groups {
-			b.readGroup(ctx, g)
+	for failures := 0; ctx.Err() == nil; {
+		err := b.readPeople(ctx)
+		if err == nil {
+			failures = 0
+			sleep(ctx, groupsEvery)
+			continue
 		}
-		for _, u := range b.directory.listed(b.Policy.Users) {
-			if err := b.readAccount(ctx, u); err != nil {
-				break // the rest would fail too; in a minute again
-			}
+		fate, wait := fateOf(err)
+		if fate == tokenFatal {
+			return b.fatal(err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+		failures++
+		sleep(ctx, max(wait, backoff(failures, 2*time.Second, groupsEvery)))
 	}
+	return nil
 }
 
-func (b *Bot) readGroup(ctx context.Context, id string) {
+// readPeople reads all groups, and the accounts that are not known well enough. It stops at
+// an error that the rest would meet too.
+func (b *Bot) readPeople(ctx context.Context) error {
+	var failed error
+	for _, g := range b.Policy.Groups {
+		if err := b.readGroup(ctx, g); err != nil {
+			failed = err
+			if fate, _ := fateOf(err); fate == tooFast || fate == tokenFatal {
+				return err
+			}
+		}
+	}
+	for _, u := range b.directory.listed(b.Policy.Users) {
+		if err := b.readAccount(ctx, u); err != nil {
+			return err
+		}
+	}
+	return failed
+}
+
+// readGroup learns who is in a group. A group that Slack refuses to show is not an error: it
+// is asked for again in its turn.
+func (b *Bot) readGroup(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, b.SlackTimeout)
 	defer cancel()
 	users, err := b.Slack.GetUserGroupMembersContext(ctx, id)
@@ -144,11 +165,30 @@ func (b *Bot) readGroup(ctx context.Context, id string) {
 		if ctx.Err() != context.Canceled {
 			b.Log.Warn("a user group could not be read: its members may soon be refused", "group", id, "err", err)
 		}
-		return
+		if fate, _ := fateOf(err); fate == refused {
+			return nil
+		}
+		return err
 	}
 	b.directory.mu.Lock()
 	defer b.directory.mu.Unlock()
 	b.directory.groups[id] = groupMembers{users, b.now()}
+	return nil
+}
+
+// groupsAge is the age of the oldest knowledge about one of the groups; a group that could
+// not be read yet is as old as the directory.
+func (d *directory) groupsAge(groups []string, now time.Time) (age time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, g := range groups {
+		at := d.began
+		if known, ok := d.groups[g]; ok {
+			at = known.at
+		}
+		age = max(age, now.Sub(at))
+	}
+	return age
 }
 
 // listed returns everybody who may be allowed: those named and those in the groups.

@@ -28,6 +28,7 @@ const (
 type commands struct {
 	Run     runCommand     `cmd:"" default:"1" help:"Run the bot (the default)."`
 	Audit   auditCommand   `cmd:"" help:"Check the record: verify the journal, export it, compare it with Slack."`
+	Health  healthCommand  `cmd:"" help:"Ask the instance running at HTTP_ADDR whether it works."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

@@ -48,6 +48,8 @@ type config struct {
 	SlackConnections int          `env:"SLACK_CONNECTIONS" envDefault:"2"`
 	SlackText        bot.TextMode `env:"SLACK_TEXT" envDefault:"auto"`
 
+	HTTPAddr string `env:"HTTP_ADDR"` // empty: off
+
 	LogLevel  slog.Level `env:"LOG_LEVEL" envDefault:"info"`
 	LogFormat string     `env:"LOG_FORMAT" envDefault:"auto"`
 
@@ -240,6 +242,11 @@ func (c *config) problems(vars map[string]string) []string {
 	}
 	if !c.SlackText.Valid() {
 		bad("SLACK_TEXT is %q, not auto, encoded or raw", string(c.SlackText))
+	}
+	if c.HTTPAddr != "" {
+		if _, port, err := net.SplitHostPort(c.HTTPAddr); err != nil || port == "" {
+			bad("HTTP_ADDR is %q, not an address such as 127.0.0.1:8080 or :8080", c.HTTPAddr)
+		}
 	}
 	if !slices.Contains([]string{"auto", "tint", "json"}, c.LogFormat) {
 		bad("LOG_FORMAT is %q, not auto, tint or json", c.LogFormat)

@@ -10,6 +10,7 @@ import (
 	"zegoclose/authz"
 	"zegoclose/bot"
 	"zegoclose/internal/journal"
+	"zegoclose/internal/metrics"
 
 	"github.com/lmittmann/tint"
 	"github.com/slack-go/slack"
@@ -27,18 +28,28 @@ func (runCommand) Run(ctx context.Context, w *world) error {
 	log := newLogger(c, w)
 	log.Info("starting", "version", version())
 
-	jrnl, err := journal.Open(ctx, journal.Config{Path: c.DatabaseURL, LockWait: c.LockWait, Recheck: c.SlackRecheck, Log: log})
+	var m *metrics.Metrics
+	var probes *probes
+	if c.HTTPAddr != "" {
+		m = metrics.New(version())
+		if probes, err = serveProbes(c.HTTPAddr, m, log); err != nil {
+			return err
+		}
+		defer probes.close()
+	}
+
+	jrnl, err := journal.Open(ctx, journal.Config{Path: c.DatabaseURL, LockWait: c.LockWait, Recheck: c.SlackRecheck, Log: log, Committed: m.Committed})
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop while another process held the journal
+		}
 		return err
 	}
 	defer jrnl.Close()
 
-	web := &http.Client{Timeout: c.SlackTimeout, Transport: slackTransport()}
-	api := slack.New(string(c.SlackBotToken), slack.OptionAppLevelToken(string(c.SlackAppToken)),
-		slack.OptionHTTPClient(web), slack.OptionAPIURL(strings.TrimSuffix(c.SlackURL, "/")+"/"))
-
-	return bot.New(bot.Config{
-		Slack: api, HTTP: web, Zego: c.zegoClient(), Journal: jrnl, Log: log,
+	web := &http.Client{Timeout: c.SlackTimeout, Transport: m.SlackTransport(slackTransport())}
+	b := bot.New(bot.Config{
+		Slack: c.slackClient(web), HTTP: web, Zego: c.zegoClient(), Journal: jrnl, Log: log, Metrics: m,
 		Policy:            authz.Policy{Users: c.AllowedUsers, Groups: c.AllowedUserGroups, Channels: c.AllowedChannels},
 		AuditChannel:      c.AuditChannel,
 		Text:              c.SlackText,
@@ -53,7 +64,15 @@ func (runCommand) Run(ctx context.Context, w *world) error {
 		LookAfter:         c.ZegoLooks,
 		SlackTimeout:      c.SlackTimeout,
 		PostRecheck:       c.SlackRecheck,
-	}).Run(ctx)
+	})
+	probes.watch(ctx, b)
+	return b.Run(ctx)
+}
+
+// slackClient makes the client of Slack's Web API.
+func (c *config) slackClient(web *http.Client, options ...slack.Option) *slack.Client {
+	return slack.New(string(c.SlackBotToken), append(options, slack.OptionAppLevelToken(string(c.SlackAppToken)),
+		slack.OptionHTTPClient(web), slack.OptionAPIURL(strings.TrimSuffix(c.SlackURL, "/")+"/"))...)
 }
 
 // slackTransport keeps connections for all lanes that may post at once.

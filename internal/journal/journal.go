@@ -68,6 +68,10 @@ type Config struct {
 	Recheck  time.Duration    // how long after it left a post of a dead process may still appear in Slack
 	Now      func() time.Time // nil: time.Now
 	Log      *slog.Logger     // nil: none
+
+	// Committed, if not nil, is told how each transaction went, and what it recorded. It
+	// runs in the writer, so it must be quick.
+	Committed func(took time.Duration, entries []Entry, err error)
 }
 
 // Journal is an open journal that may be written to. It is safe for concurrent use.
@@ -84,6 +88,8 @@ type Journal struct {
 	stopped chan struct{} // closed when the writer has returned
 	failing atomic.Pointer[error]
 	since   atomic.Pointer[time.Time] // when the transaction under way began
+
+	committed func(took time.Duration, entries []Entry, err error)
 
 	watchMu sync.Mutex
 	watches [kindsOfWork][]chan struct{}
@@ -117,7 +123,7 @@ func open(ctx context.Context, c Config, lock *fileLock) (*Journal, error) {
 		return nil, err
 	}
 	j := &Journal{
-		now: c.Now, log: c.Log,
+		now: c.Now, log: c.Log, committed: c.Committed,
 		writes:  make(chan *writeOp, maxQueued),
 		stop:    make(chan struct{}),
 		stopped: make(chan struct{}),

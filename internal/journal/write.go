@@ -47,6 +47,7 @@ type txn struct {
 	hash  string
 	cases int64
 	works [kindsOfWork]bool // kinds of work that this group made
+	added []Entry           // if somebody wants to know
 }
 
 // write runs do in a transaction of its own or a shared one and returns what do returned,
@@ -239,7 +240,9 @@ func (w *writer) transact(group []*writeOp) error {
 		err = t.end(t.all(group))
 	}
 	w.j.since.Store(nil)
-	if took := time.Since(began); err == nil && took > slow {
+	took := time.Since(began)
+	w.j.tell(took, t.added, err)
+	if err == nil && took > slow {
 		w.note(tooSlow(took))
 	} else {
 		w.note(err)
@@ -248,6 +251,17 @@ func (w *writer) transact(group []*writeOp) error {
 		w.j.signal(t.works)
 	}
 	return err
+}
+
+// tell lets who watches know how a transaction went, and what it recorded.
+func (j *Journal) tell(took time.Duration, added []Entry, err error) {
+	if j.committed == nil {
+		return
+	}
+	if err != nil {
+		added = nil
+	}
+	j.committed(took, added, err)
 }
 
 // errNotBegun marks a transaction that could not even begin.
@@ -330,7 +344,7 @@ func (t *txn) all(group []*writeOp) error {
 
 // one makes one write: wholly, or if it returns an error of its own, not at all.
 func (t *txn) one(op *writeOp) error {
-	entry, hash, cases := t.entry, t.hash, t.cases
+	entry, hash, cases, added := t.entry, t.hash, t.cases, len(t.added)
 	if err := t.exec(`SAVEPOINT one`); err != nil {
 		return err
 	}
@@ -345,7 +359,7 @@ func (t *txn) one(op *writeOp) error {
 		if err := t.exec(`ROLLBACK TO one`); err != nil {
 			return err
 		}
-		t.entry, t.hash, t.cases = entry, hash, cases
+		t.entry, t.hash, t.cases, t.added = entry, hash, cases, t.added[:added]
 	}
 	return t.exec(`RELEASE one`)
 }
@@ -446,5 +460,8 @@ func (t *txn) add(caseNumber int64, kind Kind, f Facts) (Entry, error) {
 		return Entry{}, err
 	}
 	t.entry, t.hash = e.Number, e.Hash
+	if t.w.j.committed != nil {
+		t.added = append(t.added, e)
+	}
 	return e, nil
 }

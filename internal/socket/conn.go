@@ -271,7 +271,7 @@ func (c *conn) receive(work context.Context, now time.Time, data []byte) {
 			RetryAttempt: f.RetryAttempt, RetryReason: f.RetryReason, Received: now, conn: c,
 		})
 	case "hello":
-		c.greet(now, f.NumConnections)
+		c.greet(now, f)
 	case "disconnect":
 		c.s.log.Debug("Slack asks us to reconnect", "connection", c.n, "reason", f.Reason)
 		if disconnect(f.Reason) == linkDisabled {
@@ -297,12 +297,12 @@ func (c *conn) ackUnhandled(f frame) {
 	}
 }
 
-func (c *conn) greet(now time.Time, counted int) {
+func (c *conn) greet(now time.Time, hello frame) {
 	if isClosed(c.hello) {
 		return // a second hello changes nothing
 	}
-	c.counted = counted
-	c.s.greeted(now, counted)
+	c.counted = hello.NumConnections
+	c.s.greeted(now, hello)
 	close(c.hello)
 }
 
@@ -418,13 +418,13 @@ func (s *Sockets) remove(c *conn) {
 	s.mu.Unlock()
 }
 
-func (s *Sockets) greeted(now time.Time, counted int) {
+func (s *Sockets) greeted(now time.Time, hello frame) {
 	s.mu.Lock()
 	s.stats.Hellos++
 	s.stats.LastHello = now
-	s.stats.NumConnections = counted
+	s.stats.NumConnections, s.stats.AppID = hello.NumConnections, hello.ConnectionInfo.AppID
 	ours := max(len(s.conns), s.cfg.Connections)
 	s.mu.Unlock()
 	s.enabled()
-	s.census.hello(now, counted, ours)
+	s.census.hello(now, hello.NumConnections, ours)
 }

@@ -26,9 +26,17 @@ func (s *Sockets) dispatch(work context.Context, e *Envelope) {
 	s.handlers.Go(func() {
 		defer s.inFlight.Add(-1)
 		defer e.conn.release(e)
+		defer s.answered(e)
 		defer s.recovered(e)
 		s.cfg.Handle(work, e)
 	})
+}
+
+// answered counts e if its handler has ended without acknowledging it.
+func (s *Sockets) answered(e *Envelope) {
+	if !e.acked.Load() {
+		s.count(func(st *Stats) { st.Unanswered++ })
+	}
 }
 
 // turnAway answers for a handler that cannot be started.

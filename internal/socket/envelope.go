@@ -73,10 +73,12 @@ func (e *Envelope) Ack(payload any) error {
 		return ErrAcked
 	}
 	defer e.conn.release(e)
-	if time.Since(e.Received) >= ackWindow {
-		return ErrLate
+	err = ErrLate
+	if time.Since(e.Received) < ackWindow {
+		err = e.conn.write(frame)
 	}
-	return e.conn.write(frame)
+	e.conn.s.cfg.Acked(e.Type, time.Since(e.Received), err)
+	return err
 }
 
 func (e *Envelope) appendAck(b []byte, payload any) ([]byte, error) {
@@ -124,6 +126,9 @@ type frame struct {
 
 	// hello
 	NumConnections int `json:"num_connections"`
+	ConnectionInfo struct {
+		AppID string `json:"app_id"`
+	} `json:"connection_info"`
 
 	// disconnect
 	Reason string `json:"reason"`

@@ -72,6 +72,10 @@ type Config struct {
 	Busy        func(e *Envelope) any
 	MaxInFlight int // default 4096
 
+	// Acked, if not nil, is told how long each envelope has waited for its
+	// acknowledgement, and with an error that it could not be sent.
+	Acked func(envelopeType string, took time.Duration, err error)
+
 	Log *slog.Logger
 
 	PingTimeout    time.Duration // silence after which a connection is replaced; 30 s, see conn.watch
@@ -97,6 +101,9 @@ func (c Config) withDefaults() Config {
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, 4096)
 	if c.Busy == nil {
 		c.Busy = func(*Envelope) any { return nil }
+	}
+	if c.Acked == nil {
+		c.Acked = func(string, time.Duration, error) {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -206,6 +213,8 @@ type Stats struct {
 	Bad            int64     // frames that could not be understood
 	Late           int64     // envelopes that crossed our close frame and were not handled
 	Panics         int64     // handlers that panicked
+	Unanswered     int64     // envelopes whose handler ended without acknowledging them
+	AppID          string    // the app, as Slack told in its last hello
 }
 
 // Stats returns the current counts.
