@@ -3,7 +3,9 @@ package zegosim
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -16,8 +18,14 @@ import (
 //	POST /sim/fault   {"action": "CloseRoom", "count": 1, "after": "1.5s", "reset": true},
 //	                  any fields of Fault; {} clears all faults
 //
-// Each POST answers with the state it led to.
+// Each POST answers with the state it led to. The door opens to this machine only, and to
+// no web page of another origin: a page that somebody happens to look at could otherwise
+// rule the simulator.
 func (s *Server) door(w http.ResponseWriter, r *http.Request) {
+	if origin := r.Header.Get("Origin"); !loopback(r.RemoteAddr) || !loopback(r.Host) || origin != "" && origin != "http://"+r.Host {
+		http.Error(w, "from this machine, and from no page of another origin", http.StatusForbidden)
+		return
+	}
 	var err error
 	switch what := r.Method + " " + r.URL.Path; what {
 	case "GET /sim/state":
@@ -37,6 +45,16 @@ func (s *Server) door(w http.ResponseWriter, r *http.Request) {
 	out := json.NewEncoder(w)
 	out.SetIndent("", "  ")
 	out.Encode(s.state())
+}
+
+// loopback reports whether host or host:port is this machine.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		host = addr
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func (s *Server) doorRoom(r *http.Request) error {

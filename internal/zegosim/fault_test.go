@@ -266,3 +266,43 @@ func TestDoor(t *testing.T) {
 	assert.Equal(t, 404, status)
 	assert.Len(t, sim.Calls(), 3, "the door is not part of the API")
 }
+
+// Whoever rules the simulator closes rooms at will, so a page of another origin must not.
+func TestDoorIsClosedToForeignPages(t *testing.T) {
+	sim, _ := start(t, zegosim.Config{})
+	own := sim.URL()
+	tests := []struct {
+		name, origin, host string
+		want               int
+	}{
+		{"curl", "", "", 200},
+		{"a page of the simulator's own origin", own, "", 200},
+		{"a page of another origin", "https://example.com", "", 403},
+		{"a page on another port of this machine", "http://127.0.0.1:1", "", 403},
+		{"a sandboxed page", "null", "", 403},
+		{"a name that was made to point here", "", "rebound.example.com", 403},
+		{"a name that was made to point here, by its own page", "http://rebound.example.com", "rebound.example.com", 403},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, call := range []struct{ method, path, body string }{{"GET", "/sim/state", ""}, {"POST", "/sim/login", `{"room":"r","users":["a"]}`}} {
+				r, err := http.NewRequest(call.method, own+call.path, strings.NewReader(call.body))
+				require.NoError(t, err)
+				if tt.origin != "" {
+					r.Header.Set("Origin", tt.origin)
+				}
+				r.Host = tt.host
+				answer, err := http.DefaultClient.Do(r)
+				require.NoError(t, err)
+				answer.Body.Close()
+				assert.Equal(t, tt.want, answer.StatusCode, call.path)
+			}
+			people := 0
+			if tt.want == 200 {
+				people = 1
+			}
+			assert.Equal(t, people, sim.People("r"))
+			sim.Logout("r", "a")
+		})
+	}
+}
