@@ -90,6 +90,7 @@ type Bot struct {
 	requesters requesters
 	pace       *pace
 	looks      *rate.Limiter
+	info       *gate // conversations.info
 
 	identity   atomic.Pointer[identity]
 	known      chan struct{} // closed when identity is set
@@ -113,6 +114,7 @@ func New(c Config) *Bot {
 	b := &Bot{
 		Config: c, directory: newDirectory(c.Now()),
 		pace: &pace{interval: c.CloseInterval}, looks: lookRate(c.Zego.IsTest),
+		info:  newGate(),
 		known: make(chan struct{}), stopping: make(chan struct{}), whispers: make(chan struct{}, maxWhispers),
 	}
 	b.sockets = socket.New(socket.Config{

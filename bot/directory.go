@@ -104,7 +104,11 @@ func (b *Bot) lookUpChannel(ctx context.Context, id string) (external bool, err 
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.SlackTimeout)
 	defer cancel()
-	ch, err := b.Slack.GetConversationInfoContext(ctx, &slack.GetConversationInfoInput{ChannelID: id})
+	var ch *slack.Channel
+	err = b.info.pass(ctx, func() (err error) {
+		ch, err = b.Slack.GetConversationInfoContext(ctx, &slack.GetConversationInfoInput{ChannelID: id})
+		return err
+	})
 	if err != nil {
 		return false, err
 	}

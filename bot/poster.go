@@ -124,8 +124,9 @@ func (b *Bot) send(ctx context.Context, c journal.Case) (pause time.Duration, er
 	var drafts []journal.Draft
 	if c.State == journal.StatePending && c.CardTS == "" {
 		cause, err := b.mayShow(ctx, c)
-		if err != nil {
-			_, wait := fateOf(err)
+		if fate, wait := fateOf(err); err != nil && fate == tooFast {
+			return wait, nil
+		} else if err != nil {
 			return wait, fmt.Errorf("looking up the channel: %w", err)
 		}
 		if cause != "" {

@@ -68,6 +68,32 @@ func neverConnected(err error) bool {
 	return ok
 }
 
+// A gate lets one call of a method through at a time, and none while Slack asks to wait, so
+// that of many lanes not each has to be told.
+type gate struct {
+	turn  chan struct{} // one token
+	until time.Time     // Slack asked to wait until then; the token's
+}
+
+func newGate() *gate { return &gate{turn: make(chan struct{}, 1)} }
+
+func (g *gate) pass(ctx context.Context, call func() error) error {
+	select {
+	case g.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-g.turn }()
+	if left := time.Until(g.until); left > 0 {
+		return &slack.RateLimitedError{RetryAfter: left}
+	}
+	err := call()
+	if limited, ok := errors.AsType[*slack.RateLimitedError](err); ok {
+		g.until = time.Now().Add(limited.RetryAfter)
+	}
+	return err
+}
+
 // slackCode returns Slack's own word for the error, or "".
 func slackCode(err error) string {
 	if answer, ok := errors.AsType[slack.SlackErrorResponse](err); ok {
