@@ -14,13 +14,14 @@ type editor struct {
 	*Bot
 	started time.Time           // what was due before may have been sent by a process that died
 	late    map[int64]time.Time // by the card's first entry: until when an earlier edit may arrive
+	gone    map[int64]bool      // by the same: cards that somebody has deleted
 }
 
 // drawCards keeps the cards up to date until ctx ends. A card is a view: drawing it twice
 // does no harm, steps in between are skipped, and Slack's limit on edits (tier 3) never
 // holds up a post.
 func (b *Bot) drawCards(ctx context.Context) error {
-	e := &editor{Bot: b, started: b.now(), late: make(map[int64]time.Time)}
+	e := &editor{Bot: b, started: b.now(), late: make(map[int64]time.Time), gone: make(map[int64]bool)}
 	changed := b.Journal.Watch(journal.Edits)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -67,6 +68,9 @@ func (e *editor) drawCard(ctx context.Context, c journal.Case, card journal.Post
 	}
 	m := cardView(c, now, e.turn(ctx, c))
 	redraw := e.again(c, card, now)
+	if e.gone[card.First] {
+		return 0, e.drawn(ctx, c, card, time.Time{})
+	}
 	callCtx, cancel := context.WithTimeout(ctx, e.SlackTimeout)
 	defer cancel()
 	_, _, _, err = e.Slack.UpdateMessageContext(callCtx, card.Channel, card.TS, contents(m)...)
@@ -79,6 +83,9 @@ func (e *editor) drawCard(ctx context.Context, c journal.Case, card journal.Post
 			return 0, e.fatal(err)
 		case refused:
 			e.Log.Warn("a card can no longer be drawn", "case", c.Number, "cause", slackCode(err))
+			if slackCode(err) == "message_not_found" {
+				e.gone[card.First] = true // Slack is not asked for it again
+			}
 		case inDoubt:
 			e.late[card.First] = e.now().Add(e.PostRecheck)
 			fallthrough
@@ -86,8 +93,13 @@ func (e *editor) drawCard(ctx context.Context, c journal.Case, card journal.Post
 			return 0, fmt.Errorf("drawing a card: %w", err)
 		}
 	}
+	return 0, e.drawn(ctx, c, card, redraw)
+}
+
+// drawn records that nothing is left to draw before redraw, unless something happens.
+func (e *editor) drawn(ctx context.Context, c journal.Case, card journal.Post, redraw time.Time) error {
 	seen := c.Entries[len(c.Entries)-1].Number
-	return 0, e.insist(context.WithoutCancel(ctx), "recording what a card shows", func(ctx context.Context) error {
+	return e.insist(context.WithoutCancel(ctx), "recording what a card shows", func(ctx context.Context) error {
 		return e.Journal.Edited(ctx, card, seen, redraw)
 	})
 }
