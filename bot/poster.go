@@ -19,7 +19,7 @@ const (
 	headWait   = time.Second      // how long a card waits to learn who is in the room
 	clockSkew  = 2 * time.Minute  // how far Slack's clock may be behind ours when a post is looked for
 	maxPages   = 10               // of history that are read to find a post
-	pageLength = 200
+	pageLength = 999              // as many as Slack gives
 )
 
 // metadataEvent marks every message of ours that shows entries.
@@ -273,40 +273,57 @@ func (b *Bot) resolve(ctx context.Context, c journal.Case, p journal.Post) (paus
 		b.Journal.Doubt(after, p, b.now().Add(max(wait, b.PostRecheck)), "could not be looked for"))
 }
 
-// find looks for a post in the channel (a card) or its thread (a reply).
+// find looks for a post: a card in the channel, a reply in the thread, and then in the channel
+// too, which is where Slack puts a reply whose card has been deleted.
 func (b *Bot) find(ctx context.Context, c journal.Case, p journal.Post) (ts string, err error) {
+	if p.Kind == journal.Reply {
+		ts, err := b.findIn(ctx, c.CardTS, p)
+		if code := slackCode(err); code == "thread_not_found" || code == "message_not_found" {
+			err = nil
+		}
+		if err != nil || ts != "" {
+			return ts, err
+		}
+	}
+	return b.findIn(ctx, "", p)
+}
+
+// findIn looks for a post in a thread, or in the channel if thread is empty.
+func (b *Bot) findIn(ctx context.Context, thread string, p journal.Post) (ts string, err error) {
 	oldest := fmt.Sprintf("%d.000000", p.Tried.Add(-clockSkew).Unix())
 	cursor := ""
 	for range maxPages {
-		var messages []slack.Message
-		if p.Kind == journal.Card {
-			page, err := b.Slack.GetConversationHistoryContext(ctx, &slack.GetConversationHistoryParameters{
-				ChannelID: p.Channel, Oldest: oldest, Cursor: cursor, Limit: pageLength, IncludeAllMetadata: true})
-			if err != nil {
-				return "", err
-			}
-			messages, cursor = page.Messages, page.ResponseMetaData.NextCursor
-		} else {
-			page, _, next, err := b.Slack.GetConversationRepliesContext(ctx, &slack.GetConversationRepliesParameters{
-				ChannelID: p.Channel, Timestamp: c.CardTS, Oldest: oldest, Cursor: cursor, Limit: pageLength, IncludeAllMetadata: true})
-			if code := slackCode(err); code == "thread_not_found" || code == "message_not_found" {
-				return "", nil // the card was deleted, and its thread with it
-			}
-			if err != nil {
-				return "", err
-			}
-			messages, cursor = page, next
+		messages, next, err := b.page(ctx, p.Channel, thread, oldest, cursor)
+		if err != nil {
+			return "", err
 		}
 		for _, m := range messages {
 			if b.shows(m, p) {
 				return m.Timestamp, nil
 			}
 		}
-		if cursor == "" {
+		if cursor = next; cursor == "" {
 			return "", nil
 		}
 	}
 	return "", fmt.Errorf("more than %d messages since %s", maxPages*pageLength, p.Tried.Format(time.RFC3339))
+}
+
+// page reads a stretch of a channel's messages, or of a thread's.
+func (b *Bot) page(ctx context.Context, channel, thread, oldest, cursor string) ([]slack.Message, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.SlackTimeout)
+	defer cancel()
+	if thread != "" {
+		messages, _, next, err := b.Slack.GetConversationRepliesContext(ctx, &slack.GetConversationRepliesParameters{
+			ChannelID: channel, Timestamp: thread, Oldest: oldest, Cursor: cursor, Limit: pageLength, IncludeAllMetadata: true})
+		return messages, next, err
+	}
+	page, err := b.Slack.GetConversationHistoryContext(ctx, &slack.GetConversationHistoryParameters{
+		ChannelID: channel, Oldest: oldest, Cursor: cursor, Limit: pageLength, IncludeAllMetadata: true})
+	if err != nil {
+		return nil, "", err
+	}
+	return page.Messages, page.ResponseMetaData.NextCursor, nil
 }
 
 // shows reports whether m is the post p: written by this bot, about the same entries.
@@ -334,26 +351,19 @@ func (b *Bot) undeliverable(ctx context.Context, c journal.Case, p journal.Post,
 	b.Metrics.Undeliverable()
 	b.Log.Error("a post cannot be delivered", "case", c.Number, "post", p.Kind, "channel", p.Channel, "cause", code)
 	if p.Kind == journal.Card {
-		m := textMessage(line{bold("#%d", c.Number), say(" was not shown, so nothing was closed ("), room(c.Room), say("): %s.", why)})
-		if url := b.requesters.take(c.Number, b.now()); url != "" {
-			b.whisper(url, m)
-			return nil
+		shown := " was not shown"
+		if p.State == journal.PostDoubt { // written perhaps, but nobody can look
+			shown = " could not be shown for certain"
 		}
-		return b.direct(ctx, after.Requester, m)
+		b.tell(after.Requester, b.requesters.take(c.Number, b.now()),
+			textMessage(line{bold("#%d", c.Number), say("%s, so nothing was closed (", shown), room(c.Room), say("): %s.", why)}))
+		return nil
 	}
 	who := c.ConfirmedBy
 	if who == "" {
 		who = c.Requester
 	}
-	return b.direct(ctx, who, textMessage(append(line{say("Not shown in "), channel(p.Channel), say(" (%s): ", why)}, endLine(c)...)))
-}
-
-// direct sends a direct message, best effort: the journal has the facts.
-func (b *Bot) direct(ctx context.Context, person string, m message) error {
-	ctx, cancel := context.WithTimeout(ctx, b.SlackTimeout)
-	defer cancel()
-	if _, _, err := b.Slack.PostMessageContext(ctx, person, contents(m)...); err != nil {
-		b.Log.Warn("a direct message could not be sent", "user", person, "err", err)
-	}
+	heading := line{bold("#%d", c.Number), say("  "), room(c.Room), say(", not shown in "), channel(p.Channel), say(": %s.", why)}
+	b.tell(who, "", textMessage(append([]line{heading}, replyLines(c, p)...)...))
 	return nil
 }

@@ -37,6 +37,50 @@ func (b *Bot) whisper(responseURL string, m message) {
 	})
 }
 
+// tell says something to one person that they must hear if at all possible: by the
+// response_url of what they did, if there is one, else by a direct message.
+func (b *Bot) tell(person, responseURL string, m message) {
+	b.background.Go(func() {
+		if responseURL != "" {
+			ctx, cancel := context.WithTimeout(context.Background(), b.SlackTimeout)
+			err := b.respond(ctx, responseURL, m)
+			cancel()
+			if err == nil {
+				return
+			}
+			b.Log.Warn("a private reply could not be sent; sending a direct message", "err", err)
+		}
+		b.direct(context.Background(), person, m)
+	})
+}
+
+// direct sends a direct message, best effort: the journal has the facts. It tries again
+// where that cannot say a thing twice.
+func (b *Bot) direct(ctx context.Context, person string, m message) {
+	for failures := 1; ; failures++ {
+		callCtx, cancel := context.WithTimeout(ctx, b.SlackTimeout)
+		_, _, err := b.Slack.PostMessageContext(callCtx, person, contents(m)...)
+		cancel()
+		if err == nil {
+			return
+		}
+		fate, wait := fateOf(err)
+		if fate != tooFast && fate != notDone || failures == directTries {
+			b.Log.Warn("a direct message could not be sent", "user", person, "err", err)
+			return
+		}
+		select {
+		case <-time.After(max(wait, backoff(failures, time.Second, maxPause))):
+		case <-b.stopping:
+			b.Log.Warn("a direct message was not sent: the bot is stopping", "user", person)
+			return
+		}
+	}
+}
+
+// directTries is how often a direct message is tried.
+const directTries = 5
+
 // respond posts to a response_url. The flags are explicit: Slack's defaults could replace
 // the message that was clicked.
 func (b *Bot) respond(ctx context.Context, responseURL string, m message) error {
