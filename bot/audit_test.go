@@ -24,8 +24,14 @@ import (
 // audit runs an operator command of the true program.
 func (h *house) audit(args ...string) (exit int, out string) {
 	h.t.Helper()
+	return h.command(append([]string{"audit"}, args...)...)
+}
+
+// command runs the true program to its end.
+func (h *house) command(args ...string) (exit int, out string) {
+	h.t.Helper()
 	var b bytes.Buffer
-	exit = app.Run(h.t.Context(), append([]string{"audit"}, args...), h.environ(), &b, &b)
+	exit = app.Run(h.t.Context(), args, h.environ(), &b, &b)
 	return exit, b.String()
 }
 

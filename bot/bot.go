@@ -15,6 +15,7 @@
 //	poster.go     sends cards and replies, one lane a channel
 //	editor.go     draws cards again
 //	closer.go     claims confirmed cases and calls ZEGO, never twice for one case
+//	checkpoint.go sums up each day or week in the audit channel
 //	deadlines.go  expires what nobody confirmed, or could not be attempted in time
 //	directory.go  reads from Slack who is in the allowed groups
 //
@@ -70,8 +71,9 @@ type Config struct {
 	Text              TextMode
 	SendReason        bool // the reason goes to everyone in the room
 	RoomCloseCallback bool
-	MaxPendingPerUser int // 0: no limit
-	Connections       int // Socket Mode connections
+	MaxPendingPerUser int           // 0: no limit
+	Connections       int           // Socket Mode connections
+	CheckpointEvery   time.Duration // how often what happened is summed up in the audit channel; 0: never
 
 	ConfirmTimeout time.Duration   // life of a card, and of an offer to try again
 	CloseWithin    time.Duration   // life of a confirmation
@@ -135,7 +137,7 @@ func (b *Bot) Run(ctx context.Context) error {
 
 	var work errgroup.Group
 	for _, worker := range []func(context.Context) error{
-		b.identify, b.sendPosts, b.drawCards, b.closeRooms, b.keepDeadlines, b.readDirectory,
+		b.identify, b.sendPosts, b.drawCards, b.closeRooms, b.keepDeadlines, b.readDirectory, b.keepCheckpoints,
 	} {
 		work.Go(func() error {
 			err := worker(workCtx)

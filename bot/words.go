@@ -17,6 +17,8 @@ func Words(c journal.Case, p journal.Post) string {
 	switch p.Kind {
 	case journal.Card:
 		return cardView(c, time.Time{}, time.Time{}).text
+	case journal.Checkpoints:
+		return checkpointView(c.Entries[0]).text
 	default:
 		return replyView(c, p).text
 	}

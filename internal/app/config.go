@@ -31,6 +31,7 @@ type config struct {
 	AllowedUserGroups []string `env:"ALLOWED_USERGROUPS"` // S…
 	AllowedChannels   []string `env:"ALLOWED_CHANNELS"`   // C… or G…
 	AuditChannel      string   `env:"AUDIT_CHANNEL"`      // C… or G…
+	AuditCheckpoint   string   `env:"AUDIT_CHECKPOINT" envDefault:"off"`
 
 	ConfirmTimeout    time.Duration `env:"CONFIRM_TIMEOUT" envDefault:"5m"`
 	CloseWithin       time.Duration `env:"CLOSE_WITHIN" envDefault:"10m"`
@@ -208,6 +209,12 @@ func (c *config) problems(vars map[string]string) []string {
 		ids("AUDIT_CHANNEL", []string{c.AuditChannel}, channelID, "C012AB3CD")
 	}
 
+	if _, ok := c.checkpointEvery(); !ok {
+		bad("AUDIT_CHECKPOINT is %q, not off, daily or weekly", c.AuditCheckpoint)
+	} else if c.AuditCheckpoint != "off" && c.AuditChannel == "" {
+		bad("AUDIT_CHECKPOINT is %s, but AUDIT_CHANNEL is not set: checkpoints need one channel in which all are found", c.AuditCheckpoint)
+	}
+
 	positive := func(name string, d time.Duration) {
 		if d <= 0 {
 			bad("%s must be longer than 0", name)
@@ -252,6 +259,21 @@ func (c *config) problems(vars map[string]string) []string {
 		bad("LOG_FORMAT is %q, not auto, tint or json", c.LogFormat)
 	}
 	return ps
+}
+
+// checkpointEvery returns the time from one checkpoint to the next, 0 for never. Who tests
+// may name a duration.
+func (c *config) checkpointEvery() (every time.Duration, ok bool) {
+	switch c.AuditCheckpoint {
+	case "off":
+		return 0, true
+	case "daily":
+		return 24 * time.Hour, true
+	case "weekly":
+		return 7 * 24 * time.Hour, true
+	}
+	every, err := time.ParseDuration(c.AuditCheckpoint)
+	return every, err == nil && every >= time.Second
 }
 
 func validUint32(s string) bool { return strings.Trim(s, "0") == "" }

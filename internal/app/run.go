@@ -48,10 +48,12 @@ func (runCommand) Run(ctx context.Context, w *world) error {
 	defer jrnl.Close()
 
 	web := &http.Client{Timeout: c.SlackTimeout, Transport: m.SlackTransport(slackTransport())}
+	checkpoints, _ := c.checkpointEvery()
 	b := bot.New(bot.Config{
 		Slack: c.slackClient(web), HTTP: web, Zego: c.zegoClient(), Journal: jrnl, Log: log, Metrics: m,
 		Policy:            authz.Policy{Users: c.AllowedUsers, Groups: c.AllowedUserGroups, Channels: c.AllowedChannels},
 		AuditChannel:      c.AuditChannel,
+		CheckpointEvery:   checkpoints,
 		Text:              c.SlackText,
 		SendReason:        c.ZegoSendReason,
 		RoomCloseCallback: c.ZegoRoomCloseCallback,

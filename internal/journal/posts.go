@@ -129,7 +129,11 @@ func (j *Journal) NextPost(ctx context.Context, channel string) (c Case, unfinis
 	if err != nil {
 		return Case{}, nil, false, fmt.Errorf("looking for the next post in %s: %w", channel, err)
 	}
-	c, err = j.Case(ctx, number)
+	if unfinished != nil && p.Kind == Checkpoints {
+		c, err = j.single(ctx, p.First)
+	} else {
+		c, err = j.Case(ctx, number)
+	}
 	return c, unfinished, err == nil, err
 }
 
@@ -210,7 +214,7 @@ func (t *txn) sending(c Case) (Post, error) {
 func (j *Journal) Sent(ctx context.Context, p Post, ts string) error {
 	return j.change(ctx, func(t *txn) error {
 		t.works[Posts] = true // the case's next post need not wait any longer
-		if p.Kind == Reply {
+		if p.Kind != Card {
 			return t.exec(`UPDATE posts SET state = 'sent', ts = $1, retry = 0, cause = '' WHERE first = $2`, ts, p.First)
 		}
 		c, err := t.load(p.Case)
@@ -261,6 +265,9 @@ func (j *Journal) Doubt(ctx context.Context, p Post, retry time.Time, cause stri
 // still could is cancelled.
 func (j *Journal) Undeliverable(ctx context.Context, p Post, why, detail string) (Case, error) {
 	return write(ctx, j, func(t *txn) (Case, error) {
+		if p.Kind == Checkpoints {
+			return Case{}, t.exec(`UPDATE posts SET state = 'undeliverable', retry = 0, cause = $1 WHERE first = $2 AND `+unsettled, detail, p.First)
+		}
 		c, err := t.load(p.Case)
 		if err != nil {
 			return Case{}, err

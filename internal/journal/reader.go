@@ -305,6 +305,9 @@ func stream[T any](ctx context.Context, r *Reader, scan func(*sql.Rows) (T, erro
 
 // At returns the case as it was when the entry numbered last was its newest.
 func (c Case) At(last int64) Case {
+	if c.Number == 0 {
+		return c // a checkpoint, which is no case
+	}
 	then := Case{Token: c.Token, CardTS: c.CardTS}
 	for _, e := range c.Entries {
 		if e.Number > last {
