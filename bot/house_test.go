@@ -246,10 +246,15 @@ func (h *house) noSecrets() {
 // eventually waits, woken by what happens in Slack, and by the clock for all else.
 func (h *house) eventually(what string, cond func() bool) {
 	h.t.Helper()
-	deadline := time.Now().Add(patience)
+	h.eventuallyWithin(patience, what, cond)
+}
+
+func (h *house) eventuallyWithin(limit time.Duration, what string, cond func() bool) {
+	h.t.Helper()
+	deadline := time.Now().Add(limit)
 	for !cond() {
 		if time.Now().After(deadline) {
-			h.t.Fatalf("waited %v in vain for: %s\n%s\nlog:\n%s", patience, what, h.transcript(), h.out.String())
+			h.t.Fatalf("waited %v in vain for: %s\n%s\nlog:\n%s", limit, what, h.transcript(), h.out.String())
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 		h.slack.Wait(ctx, cond)

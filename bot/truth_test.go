@@ -309,14 +309,16 @@ func (r record) checkSlack(h *house, lie func(string, ...any)) {
 		}
 		messages[mark{p.First, p.Kind}] = append(messages[mark{p.First, p.Kind}], m)
 	}
-	for _, m := range h.slack.Messages(h.ops) {
-		if m.ThreadTS != "" && m.ThreadTS != m.TS {
-			continue // a reply broadcast, seen below
+	for _, ch := range h.slack.Channels() {
+		if ch.Kind == slacksim.IM {
+			continue
 		}
-		note(m)
-		for _, reply := range h.slack.Thread(h.ops, m.TS) {
-			if reply.TS != m.TS {
-				note(reply)
+		for _, m := range h.slack.Messages(ch.ID) {
+			note(m)
+			for _, reply := range h.slack.Thread(ch.ID, m.TS) {
+				if reply.TS != m.TS {
+					note(reply)
+				}
 			}
 		}
 	}
