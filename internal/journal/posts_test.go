@@ -233,7 +233,7 @@ func TestP7PostsFoundSendingAtTheStartAreInDoubt(t *testing.T) {
 	got, unfinished := b.next()
 	require.NotNil(t, unfinished)
 	assert.Equal(t, c, got)
-	p.State = journal.PostDoubt
+	p.State, p.Cause = journal.PostDoubt, "the bot stopped while it was sent"
 	assert.Equal(t, p, *unfinished)
 	c = b.sent(*unfinished)
 	assert.Equal(t, journal.StatePending, c.State)
