@@ -6,8 +6,9 @@
 // a value that is not known is counted as "other".
 //
 //	metrics.go  what is counted as it happens
-//	state.go    what is asked for when Prometheus asks
+//	state.go    what is looked at when Prometheus asks
 //	slack.go    calls of Slack's Web API, seen from their HTTP transport
+//	text.go     families, series and Prometheus's text format
 package metrics
 
 import (
@@ -16,29 +17,21 @@ import (
 	"time"
 
 	"zegoclose/internal/journal"
+	"zegoclose/internal/socket"
 	"zegoclose/zego"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
 // Metrics are the counts of one bot.
 type Metrics struct {
-	registry *prometheus.Registry
+	started time.Time
+	counted []*family
 
-	commands    *prometheus.CounterVec
-	clicks      *prometheus.CounterVec
-	refusals    *prometheus.CounterVec
-	cases       *prometheus.CounterVec
-	acks        *prometheus.HistogramVec
-	ackFailures *prometheus.CounterVec
-	queueWait   prometheus.Histogram
-	zegoCalls   *prometheus.HistogramVec
-	slackCalls  *prometheus.CounterVec
-	slackTook   *prometheus.HistogramVec
-	undelivered prometheus.Counter
-	commits     *prometheus.HistogramVec
-	entries     prometheus.Counter
+	commands, clicks, refusals, cases *family
+	acks, ackFailures                 *family
+	queueWait                         *family
+	zegoCalls, slackCalls, slackTook  *family
+	undeliverable                     *family
+	commits, entries                  *family
 }
 
 // fast suits what people wait for, calls what the network does.
@@ -50,39 +43,48 @@ var (
 
 // New returns Metrics that are all zero. The version is the program's.
 func New(version string) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry()}
-	m.commands = m.counters("commands_total", "Slash commands, by what came of them.", "result")
-	m.clicks = m.counters("clicks_total", "Clicks on buttons, by button and what came of them.", "action", "result")
-	m.refusals = m.counters("refusals_total", "Commands and clicks that were refused, by what was wanted and why not.", "action", "reason")
-	m.cases = m.counters("cases_total", "Cases that ended. One whose answer came late counts as unknown first, then as what the answer says.", "outcome")
-	m.acks = m.histograms("ack_seconds", "From the arrival of an envelope to its acknowledgement.", fast, "type")
-	m.ackFailures = m.counters("ack_failures_total", "Acknowledgements that could not be sent any more; Slack told the person that it failed.", "type")
-	m.queueWait = prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: "queue_wait_seconds",
-		Help: "From the click that confirmed a case to its first call.", Buckets: waits})
-	m.zegoCalls = m.histograms("zego_call_seconds", "Calls of ZEGO's API by code; no_answer may have been executed, unreachable certainly was not.", calls, "action", "code")
-	m.slackCalls = m.counters("slack_calls_total", "Calls of Slack's Web API and posts to response_urls, by Slack's error code, or ok.", "method", "error")
-	m.slackTook = m.histograms("slack_call_seconds", "How long those calls took.", calls, "method")
-	m.undelivered = m.counter("posts_undeliverable_total", "Posts that Slack refused for good.")
-	m.commits = m.histograms("journal_commit_seconds", "Transactions of the journal, fsync included; every 15 s one that only tries.", fast, "result")
-	m.entries = m.counter("journal_entries_total", "Entries written since the start.")
-	info := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info",
-		Help: "Always 1; the label tells what runs.", ConstLabels: prometheus.Labels{"version": version}})
-	info.Set(1)
-	m.registry.MustRegister(m.queueWait, info, collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m := &Metrics{started: time.Now()}
+	count := func(name, help string, labels ...string) *family {
+		f := newFamily(counter, name, help, labels...)
+		m.counted = append(m.counted, f)
+		return f
+	}
+	measure := func(buckets []float64, name, help string, labels ...string) *family {
+		f := newFamily(histogram, name, help, labels...)
+		f.buckets = buckets
+		m.counted = append(m.counted, f)
+		return f
+	}
+	m.commands = count("commands_total", "Slash commands, by what came of them.", "result")
+	m.clicks = count("clicks_total", "Clicks on buttons, by button and what came of them.", "action", "result")
+	m.refusals = count("refusals_total", "Commands and clicks that were refused, by what was wanted and why not.", "action", "reason")
+	m.cases = count("cases_total", "Cases that ended. One whose answer came late counts as unknown first, then as what the answer says.", "outcome")
+	m.acks = measure(fast, "ack_seconds", "From the arrival of an envelope to its acknowledgement.", "type")
+	m.ackFailures = count("ack_failures_total", "Acknowledgements that could not be sent any more; Slack told the person that it failed.", "type")
+	m.queueWait = measure(waits, "queue_wait_seconds", "From the click that confirmed a case to its first call.")
+	m.zegoCalls = measure(calls, "zego_call_seconds", "Calls of ZEGO's API by code; no_answer may have been executed, unreachable certainly was not.", "action", "code")
+	m.slackCalls = count("slack_calls_total", "Calls of Slack's Web API and posts to response_urls, by Slack's error code, or ok.", "method", "error")
+	m.slackTook = measure(calls, "slack_call_seconds", "How long those calls took.", "method")
+	m.undeliverable = count("posts_undeliverable_total", "Posts that Slack refused for good.")
+	m.commits = measure(fast, "journal_commit_seconds", "Transactions of the journal, fsync included; every 15 s one that only tries.", "result")
+	m.entries = count("journal_entries_total", "Entries written since the start.")
+	info := newFamily(gauge, "build_info", "Always 1; the label tells what runs.", "version")
+	info.set(1, version)
+	m.counted = append(m.counted, info)
 
 	// What an alert asks about must be there before it happens for the first time.
 	for _, outcome := range []journal.State{journal.StateClosed, journal.StateAbsent, journal.StateFailed, journal.StateUnknown, journal.StateCancelled, journal.StateExpired} {
-		m.cases.WithLabelValues(string(outcome))
+		m.cases.add(0, string(outcome))
 	}
 	for _, r := range []string{Recorded, Known, Refused, Unrecorded} {
-		m.commands.WithLabelValues(r)
+		m.commands.add(0, r)
 	}
-	for _, t := range []string{"slash_commands", "interactive"} {
-		m.ackFailures.WithLabelValues(t)
+	for _, t := range []string{socket.SlashCommands, socket.Interactive} {
+		m.ackFailures.add(0, t)
 	}
-	m.commits.WithLabelValues("ok")
-	m.commits.WithLabelValues("failed")
+	for _, r := range []string{"ok", "failed"} {
+		m.commits.add(0, r)
+	}
 	return m
 }
 
@@ -99,42 +101,24 @@ const (
 
 const namespace = "zegoclose"
 
-func (m *Metrics) counter(name, help string) prometheus.Counter {
-	c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
-	m.registry.MustRegister(c)
-	return c
-}
-
-func (m *Metrics) counters(name, help string, labels ...string) *prometheus.CounterVec {
-	c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
-	m.registry.MustRegister(c)
-	return c
-}
-
-func (m *Metrics) histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
-	m.registry.MustRegister(h)
-	return h
-}
-
 // Command counts a slash command.
 func (m *Metrics) Command(result string) {
 	if m != nil {
-		m.commands.WithLabelValues(result).Inc()
+		m.commands.add(1, result)
 	}
 }
 
 // Click counts a click on a button.
 func (m *Metrics) Click(action, result string) {
 	if m != nil {
-		m.clicks.WithLabelValues(word(action), result).Inc()
+		m.clicks.add(1, word(action), result)
 	}
 }
 
 // Refusal counts something that somebody wanted and was not allowed.
 func (m *Metrics) Refusal(action, why string) {
 	if m != nil {
-		m.refusals.WithLabelValues(word(action), word(why)).Inc()
+		m.refusals.add(1, word(action), word(why))
 	}
 }
 
@@ -143,30 +127,30 @@ func (m *Metrics) Ack(envelopeType string, took time.Duration, err error) {
 	switch {
 	case m == nil:
 	case err != nil:
-		m.ackFailures.WithLabelValues(envelopeType).Inc()
+		m.ackFailures.add(1, word(envelopeType))
 	default:
-		m.acks.WithLabelValues(envelopeType).Observe(took.Seconds())
+		m.acks.observe(took.Seconds(), word(envelopeType))
 	}
 }
 
 // Waited counts how long a confirmed case has waited for its first call.
 func (m *Metrics) Waited(d time.Duration) {
 	if m != nil {
-		m.queueWait.Observe(d.Seconds())
+		m.queueWait.observe(d.Seconds())
 	}
 }
 
 // Undeliverable counts a post that Slack refused for good.
 func (m *Metrics) Undeliverable() {
 	if m != nil {
-		m.undelivered.Inc()
+		m.undeliverable.add(1)
 	}
 }
 
 // ZegoCall counts a call of ZEGO's API that ended with err.
 func (m *Metrics) ZegoCall(action string, took time.Duration, err error) {
 	if m != nil {
-		m.zegoCalls.WithLabelValues(action, zegoCode(err)).Observe(took.Seconds())
+		m.zegoCalls.observe(took.Seconds(), action, zegoCode(err))
 	}
 }
 
@@ -196,19 +180,19 @@ func (m *Metrics) Committed(took time.Duration, entries []journal.Entry, err err
 		return
 	}
 	if err != nil {
-		m.commits.WithLabelValues("failed").Observe(took.Seconds())
+		m.commits.observe(took.Seconds(), "failed")
 		return
 	}
-	m.commits.WithLabelValues("ok").Observe(took.Seconds())
-	m.entries.Add(float64(len(entries)))
+	m.commits.observe(took.Seconds(), "ok")
+	m.entries.add(float64(len(entries)))
 	for _, e := range entries {
 		switch e.Kind {
 		case journal.Ended:
-			m.cases.WithLabelValues(string(e.Facts.Outcome)).Inc()
+			m.cases.add(1, string(e.Facts.Outcome))
 		case journal.Cancelled:
-			m.cases.WithLabelValues(string(journal.StateCancelled)).Inc()
+			m.cases.add(1, string(journal.StateCancelled))
 		case journal.Expired:
-			m.cases.WithLabelValues(string(journal.StateExpired)).Inc()
+			m.cases.add(1, string(journal.StateExpired))
 		}
 	}
 }

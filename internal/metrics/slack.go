@@ -31,12 +31,12 @@ func (t slackTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	method := slackMethod(r)
 	began := time.Now()
 	resp, err := t.next.RoundTrip(r)
-	t.m.slackTook.WithLabelValues(method).Observe(time.Since(began).Seconds())
+	t.m.slackTook.observe(time.Since(began).Seconds(), method)
 	code := "no_answer"
 	if err == nil {
 		code = slackError(resp, method)
 	}
-	t.m.slackCalls.WithLabelValues(method, code).Inc()
+	t.m.slackCalls.add(1, method, code)
 	return resp, err
 }
 
