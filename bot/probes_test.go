@@ -245,6 +245,7 @@ func TestMetricsOfTrouble(t *testing.T) {
 	h.eventually("it is counted", func() bool { return h.metrics()[`zegoclose_cases_total{outcome="unknown"}`] == 1 })
 	assert.EqualValues(t, 1, h.metrics()[`zegoclose_zego_call_seconds_count{action="CloseRoom",code="no_answer"}`])
 
+	h.eventually("all is posted", func() bool { return h.metrics()["zegoclose_posts_waiting"] == 0 })
 	h.slack.Inject(slacksim.Fault{Method: "chat.postMessage", Error: "restricted_action", Count: 1})
 	h.types(h.alice, "live-44")
 	h.hears(h.alice, "was not shown")
