@@ -28,6 +28,11 @@ const metadataEvent = "zegoclose_post"
 // sendPosts sends what the journal has to tell until ctx ends: one lane a channel, so that
 // a channel in which Slack asks to wait does not hold up another.
 func (b *Bot) sendPosts(ctx context.Context) error {
+	select { // who does not know itself would not know its own posts either, and send them twice
+	case <-b.known:
+	case <-ctx.Done():
+		return nil
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	type end struct {
