@@ -8,6 +8,7 @@
 //
 //	envelope → command (edge.go) → order (parse.go) → authz → journal.Request → ack   command.go
 //	envelope → click             → authz → journal.Settle                      → ack   click.go
+//	/zego-audit and its buttons  → authz → journal.Find, journal.Review        → ack   review.go
 //
 // Acting is done by workers that take their work from the journal, so a crash or a deploy
 // between any two steps loses nothing:
@@ -63,9 +64,11 @@ type Config struct {
 	Zego    zego.Client
 	Journal *journal.Journal
 	Policy  authz.Policy // Team and Org are learned from Slack
-	Log     *slog.Logger
-	Metrics *metrics.Metrics // nil: none
-	Now     func() time.Time // nil: time.Now
+	// Reviewers are the Users and Groups who may review; nobody named: those who may close.
+	Reviewers authz.Policy
+	Log       *slog.Logger
+	Metrics   *metrics.Metrics // nil: none
+	Now       func() time.Time // nil: time.Now
 
 	AuditChannel      string // where all cards go; empty: the channel of the command
 	Text              TextMode

@@ -133,6 +133,16 @@ func waitingLine(c journal.Case, turn time.Time) line {
 
 // endLine says in one line how the case ended. It is what somebody who scans the channel reads.
 func endLine(c journal.Case) line {
+	l := outcomeLine(c)
+	if n := len(c.Reviews); n > 0 && c.Reviews[n-1].Contests {
+		l = append(l, say(" · "), bold("contested"), say(" by "), user(c.Reviews[n-1].By))
+	} else if n > 0 {
+		l = append(l, say(" · reviewed by "), user(c.Reviews[n-1].By))
+	}
+	return l
+}
+
+func outcomeLine(c journal.Case) line {
 	who := func(l line) line {
 		id := c.ConfirmedBy
 		if id == "" {

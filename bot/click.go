@@ -15,12 +15,18 @@ import (
 // to be committed is not, so Slack shows its warning sign and the person presses again.
 // Words go to the one who pressed alone, by response_url.
 func (b *Bot) handleClick(ctx context.Context, e *socket.Envelope) error {
+	ctx, cancel := context.WithDeadline(ctx, e.Received.Add(recordLimit))
+	defer cancel()
+	if isForm(e) {
+		return b.noteSubmitted(ctx, e)
+	}
 	k, err := decodeClick(e)
 	if err != nil {
 		return errors.Join(err, e.Ack(nil))
 	}
-	ctx, cancel := context.WithDeadline(ctx, e.Received.Add(recordLimit))
-	defer cancel()
+	if k.action == actionOlder || k.action == actionReviewed || k.action == actionContest {
+		return b.reviewClick(ctx, e, k)
+	}
 	words, err := b.click(ctx, k)
 	if err != nil {
 		b.Log.Error("a click could not be recorded", "user", k.by.ID, "action", k.action, "err", err)

@@ -46,6 +46,10 @@ func (b *Bot) handleCommand(ctx context.Context, e *socket.Envelope) error {
 func (b *Bot) command(ctx context.Context, cmd command) (message, *journal.Case) {
 	result := metrics.Unusable
 	defer func() { b.Metrics.Command(result) }()
+	if cmd.name == reviewCommand {
+		result = metrics.Known
+		return b.reviews(ctx, cmd), nil
+	}
 	if cmd.name != commandName {
 		return textMessage(line{say("This bot answers to "), bold(commandName), say(" only; nothing was done.")}), nil
 	}

@@ -143,7 +143,7 @@ func (b *Bot) readDirectory(ctx context.Context) error {
 // an error that the rest would meet too.
 func (b *Bot) readPeople(ctx context.Context) error {
 	var failed error
-	for _, g := range b.Policy.Groups {
+	for _, g := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(b.Policy.Groups, b.Reviewers.Groups)))) {
 		if err := b.readGroup(ctx, g); err != nil {
 			failed = err
 			if fate, _ := fateOf(err); fate == tooFast || fate == tokenFatal {
@@ -151,7 +151,7 @@ func (b *Bot) readPeople(ctx context.Context) error {
 			}
 		}
 	}
-	for _, u := range b.directory.listed(b.Policy.Users) {
+	for _, u := range b.directory.listed(slices.Concat(b.Policy.Users, b.Reviewers.Users)) {
 		if err := b.readAccount(ctx, u); err != nil {
 			return err
 		}

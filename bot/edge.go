@@ -1,10 +1,12 @@
 package bot
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"zegoclose/internal/journal"
 	"zegoclose/internal/socket"
@@ -36,6 +38,7 @@ type click struct {
 	by          journal.Person
 	channel, ts string // the message pressed
 	responseURL string // a secret, as above
+	trigger     string // the right to open one form, for 3 s
 }
 
 // The payloads are decoded by types of our own with the few fields that are used: a new
@@ -91,6 +94,7 @@ func decodeClick(e *socket.Envelope) (click, error) {
 			ActionTS string `json:"action_ts"`
 		} `json:"actions"`
 		ResponseURL string `json:"response_url"`
+		TriggerID   string `json:"trigger_id"`
 	}
 	if err := json.Unmarshal(e.Payload, &p); err != nil {
 		return click{}, fmt.Errorf("decoding a click: %w", err)
@@ -111,7 +115,50 @@ func decodeClick(e *socket.Envelope) (click, error) {
 		action:   a.ActionID, token: a.Value,
 		by:      journal.Person{ID: p.User.ID, Name: name, Team: p.User.TeamID},
 		channel: p.Container.ChannelID, ts: p.Container.MessageTS,
-		responseURL: p.ResponseURL,
+		responseURL: p.ResponseURL, trigger: p.TriggerID,
+	}, nil
+}
+
+// isForm reports whether an interaction is a form that was sent.
+func isForm(e *socket.Envelope) bool {
+	var p struct {
+		Type string `json:"type"`
+	}
+	return json.Unmarshal(e.Payload, &p) == nil && p.Type == string(slack.InteractionTypeViewSubmission)
+}
+
+// decodeNote reads a reviewer's note from the form in which it was sent.
+func decodeNote(e *socket.Envelope) (journal.Verdict, error) {
+	var p struct {
+		User struct {
+			ID       string `json:"id"`
+			Username string `json:"username"`
+			Name     string `json:"name"`
+			TeamID   string `json:"team_id"`
+		} `json:"user"`
+		View struct {
+			ID              string `json:"id"`
+			Hash            string `json:"hash"`
+			CallbackID      string `json:"callback_id"`
+			PrivateMetadata string `json:"private_metadata"`
+			State           struct {
+				Values map[string]map[string]struct {
+					Value string `json:"value"`
+				} `json:"values"`
+			} `json:"state"`
+		} `json:"view"`
+	}
+	if err := json.Unmarshal(e.Payload, &p); err != nil {
+		return journal.Verdict{}, fmt.Errorf("decoding a form: %w", err)
+	}
+	var about noteOf
+	if err := json.Unmarshal([]byte(p.View.PrivateMetadata), &about); err != nil || p.View.CallbackID != callbackNote || p.User.ID == "" {
+		return journal.Verdict{}, fmt.Errorf("decoding a form: it is none of ours (%s)", p.View.CallbackID)
+	}
+	return journal.Verdict{
+		Delivery: "form " + p.View.ID, Case: about.Case, Contests: about.Contests,
+		By:   journal.Person{ID: p.User.ID, Name: cmp.Or(p.User.Username, p.User.Name), Team: p.User.TeamID},
+		Note: strings.TrimSpace(p.View.State.Values["note"]["note"].Value),
 	}, nil
 }
 

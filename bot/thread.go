@@ -45,6 +45,15 @@ func headline(c journal.Case, entries []journal.Entry) line {
 			return line{bold("Cancelled"), say(" by "), user(e.Facts.By), say(" at "), at(e.Time, clock), say(". Nothing was closed.")}
 		case journal.Expired:
 			return line{bold("Expired"), say(" at "), at(e.Time, clock), say(": %s. Nothing was closed.", e.Facts.Detail)}
+		case journal.Reviewed, journal.Contested:
+			l := line{bold("Reviewed"), say(" by "), user(e.Facts.By), say(" at "), at(e.Time, dayTime)}
+			if e.Kind == journal.Contested {
+				l[0] = bold("Contested")
+			}
+			if e.Facts.Note != "" {
+				return append(l, say(": %s", visibleLines(e.Facts.Note)))
+			}
+			return append(l, say("."))
 		case journal.Answered:
 			if e.Facts.Effect == string(zego.Unknown) {
 				return line{bold("No clear answer from ZEGO"), say(" at "), at(e.Time, clock),

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"zegoclose/authz"
 	"zegoclose/bot"
 	"zegoclose/zego"
 
@@ -32,6 +33,7 @@ type config struct {
 	AllowedChannels   []string `env:"ALLOWED_CHANNELS"`   // C… or G…
 	AuditChannel      string   `env:"AUDIT_CHANNEL"`      // C… or G…
 	AuditCheckpoint   string   `env:"AUDIT_CHECKPOINT" envDefault:"off"`
+	AuditReviewers    []string `env:"AUDIT_REVIEWERS"` // U…, W… or S…; empty: those who may close
 
 	ConfirmTimeout    time.Duration `env:"CONFIRM_TIMEOUT" envDefault:"5m"`
 	CloseWithin       time.Duration `env:"CLOSE_WITHIN" envDefault:"10m"`
@@ -159,9 +161,10 @@ func kindWords(t reflect.Type) string {
 }
 
 var (
-	userID    = regexp.MustCompile(`^[UW][A-Z0-9]+$`)
-	groupID   = regexp.MustCompile(`^S[A-Z0-9]+$`)
-	channelID = regexp.MustCompile(`^[CG][A-Z0-9]+$`)
+	userID        = regexp.MustCompile(`^[UW][A-Z0-9]+$`)
+	groupID       = regexp.MustCompile(`^S[A-Z0-9]+$`)
+	userOrGroupID = regexp.MustCompile(`^[UWS][A-Z0-9]+$`)
+	channelID     = regexp.MustCompile(`^[CG][A-Z0-9]+$`)
 )
 
 // problems checks every setting. It names variables and, where they are no secret, values.
@@ -209,6 +212,8 @@ func (c *config) problems(vars map[string]string) []string {
 		ids("AUDIT_CHANNEL", []string{c.AuditChannel}, channelID, "C012AB3CD")
 	}
 
+	c.AuditReviewers = words(c.AuditReviewers)
+	ids("AUDIT_REVIEWERS", c.AuditReviewers, userOrGroupID, "U012AB3CD or S012AB3CD")
 	if _, ok := c.checkpointEvery(); !ok {
 		bad("AUDIT_CHECKPOINT is %q, not off, daily or weekly", c.AuditCheckpoint)
 	} else if c.AuditCheckpoint != "off" && c.AuditChannel == "" {
@@ -259,6 +264,18 @@ func (c *config) problems(vars map[string]string) []string {
 		bad("LOG_FORMAT is %q, not auto, tint or json", c.LogFormat)
 	}
 	return ps
+}
+
+// reviewers are the people and groups of AUDIT_REVIEWERS.
+func (c *config) reviewers() (p authz.Policy) {
+	for _, id := range c.AuditReviewers {
+		if groupID.MatchString(id) {
+			p.Groups = append(p.Groups, id)
+		} else {
+			p.Users = append(p.Users, id)
+		}
+	}
+	return p
 }
 
 // checkpointEvery returns the time from one checkpoint to the next, 0 for never. Who tests

@@ -54,6 +54,7 @@ func (runCommand) Run(ctx context.Context, w *world) error {
 		Policy:            authz.Policy{Users: c.AllowedUsers, Groups: c.AllowedUserGroups, Channels: c.AllowedChannels},
 		AuditChannel:      c.AuditChannel,
 		CheckpointEvery:   checkpoints,
+		Reviewers:         c.reviewers(),
 		Text:              c.SlackText,
 		SendReason:        c.ZegoSendReason,
 		RoomCloseCallback: c.ZegoRoomCloseCallback,

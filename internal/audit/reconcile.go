@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -61,7 +62,7 @@ func (f Finding) String() string {
 type Comparison struct {
 	Since   time.Time // only posts and messages since then
 	Channel string    // only this channel
-	Case    int64     // only this case; its forgeries elsewhere are not looked for
+	Case    int64     // only this case: its card and its thread; copies elsewhere are not looked for
 	Now     time.Time // what is younger than a few minutes may still be on its way
 
 	// Words returns the text of a post as the bot writes it for a case as it stands.
@@ -146,11 +147,15 @@ func (r *reconciler) find(f Finding) { r.Findings = append(r.Findings, f) }
 // expect lists what should be in Slack, and finds what the journal itself knows is not.
 func (r *reconciler) expect(ctx context.Context) error {
 	var unsettled []journal.Post
-	for p, err := range r.r.Posts(ctx) {
+	posts := r.r.Posts(ctx)
+	if r.Case != 0 {
+		posts = r.r.PostsOf(ctx, r.Case)
+	}
+	for p, err := range posts {
 		if err != nil {
 			return err
 		}
-		if r.Case != 0 && p.Case != r.Case || r.Channel != "" && p.Channel != r.Channel || p.Tried.Before(r.Since) {
+		if r.Channel != "" && p.Channel != r.Channel || p.Tried.Before(r.Since) {
 			continue
 		}
 		e := &expected{post: p}
@@ -201,11 +206,15 @@ func (r *reconciler) unsettled(p journal.Post) {
 // unposted finds entries that call for a post and belong to none.
 func (r *reconciler) unposted(ctx context.Context) error {
 	var rows []journal.CaseRow
-	for row, err := range r.r.CaseRows(ctx) {
+	all := r.r.CaseRows(ctx)
+	if r.Case != 0 {
+		all = func(yield func(journal.CaseRow, error) bool) { yield(r.r.CaseRow(ctx, r.Case)) }
+	}
+	for row, err := range all {
 		if err != nil {
 			return err
 		}
-		if row.Told > row.Posted && (r.Case == 0 || row.Number == r.Case) && (r.Channel == "" || row.Channel == r.Channel) {
+		if row.Told > row.Posted && (r.Channel == "" || row.Channel == r.Channel) {
 			rows = append(rows, row)
 		}
 	}
@@ -238,8 +247,8 @@ func (r *reconciler) channel(ctx context.Context, src Source, ch *channelPosts) 
 	if err != nil {
 		return err
 	}
-	if r.Case != 0 { // a short way for one case: its card alone, and its thread
-		return r.oneCase(ctx, src, ch, since, parents)
+	if t, ok := src.(threads); ok && r.Case != 0 {
+		return r.oneCase(ctx, t, ch)
 	}
 	var all []Message // those that matter
 	thread := func(m Message) bool {
@@ -257,15 +266,24 @@ func (r *reconciler) channel(ctx context.Context, src Source, ch *channelPosts) 
 	return r.judgeAll(ctx, ch, all)
 }
 
-// oneCase reads no more than the neighbourhood of one card.
-func (r *reconciler) oneCase(ctx context.Context, src Source, ch *channelPosts, since time.Time, parents []string) error {
+// threads is a source that can be asked for one thread.
+type threads interface {
+	Thread(ctx context.Context, channel, parent string) iter.Seq2[Message, error]
+}
+
+// oneCase reads the thread of a card, with the card, and nothing else.
+func (r *reconciler) oneCase(ctx context.Context, src threads, ch *channelPosts) error {
+	row, err := r.r.CaseRow(ctx, r.Case)
+	if err != nil {
+		return err
+	}
 	var all []Message
-	for m, err := range src.Messages(ctx, ch.id, since, parents, func(Message) bool { return false }) {
-		if err != nil {
-			return err
-		}
-		r.Messages++
-		if ch.byTS[m.TS] != nil || m.Meta != nil && m.Meta.Event == Event && m.Meta.Case == r.Case || slices.Contains(parents, m.Thread) {
+	if row.CardTS != "" {
+		for m, err := range src.Thread(ctx, ch.id, row.CardTS) {
+			if err != nil {
+				return err
+			}
+			r.Messages++
 			all = append(all, m)
 		}
 	}

@@ -134,14 +134,19 @@ func (a *API) Messages(ctx context.Context, channel string, since time.Time, par
 			}
 		}
 		for _, ts := range append(parents, threads...) {
-			if !a.thread(ctx, channel, ts, yield) {
+			if !a.thread(ctx, channel, ts, false, yield) {
 				return
 			}
 		}
 	}
 }
 
-func (a *API) thread(ctx context.Context, channel, parent string, yield func(Message, error) bool) bool {
+// Thread yields the messages of one thread, its parent first.
+func (a *API) Thread(ctx context.Context, channel, parent string) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) { a.thread(ctx, channel, parent, true, yield) }
+}
+
+func (a *API) thread(ctx context.Context, channel, parent string, whole bool, yield func(Message, error) bool) bool {
 	for cursor := ""; ; {
 		var page []slack.Message
 		err := a.call(ctx, func() (err error) {
@@ -156,7 +161,7 @@ func (a *API) thread(ctx context.Context, channel, parent string, yield func(Mes
 			return yield(Message{}, fmt.Errorf("reading a thread in %s: %w", channel, err))
 		}
 		for _, s := range page {
-			if s.Timestamp != parent && !yield(fromAPI(channel, s), nil) {
+			if (whole || s.Timestamp != parent) && !yield(fromAPI(channel, s), nil) {
 				return false
 			}
 		}

@@ -76,6 +76,7 @@ type Config struct {
 
 // Journal is an open journal that may be written to. It is safe for concurrent use.
 type Journal struct {
+	path  string
 	id    string
 	now   func() time.Time
 	log   *slog.Logger
@@ -123,7 +124,8 @@ func open(ctx context.Context, c Config, lock *fileLock) (*Journal, error) {
 		return nil, err
 	}
 	j := &Journal{
-		now: c.Now, log: c.Log, committed: c.Committed,
+		path: c.Path,
+		now:  c.Now, log: c.Log, committed: c.Committed,
 		writes:  make(chan *writeOp, maxQueued),
 		stop:    make(chan struct{}),
 		stopped: make(chan struct{}),

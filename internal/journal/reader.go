@@ -187,22 +187,25 @@ func (r *Reader) CaseRows(ctx context.Context) iter.Seq2[CaseRow, error] {
 		FROM cases ORDER BY number`)
 }
 
+// CaseRow returns the row of one case.
+func (r *Reader) CaseRow(ctx context.Context, number int64) (CaseRow, error) {
+	c := CaseRow{Number: number}
+	err := r.conn.QueryRowContext(ctx, `SELECT state, channel, card_ts, last, told, posted FROM cases WHERE number = $1`, number).
+		Scan(&c.State, &c.Channel, &c.CardTS, &c.Last, &c.Told, &c.Posted)
+	if err != nil {
+		return c, fmt.Errorf("reading the row of case #%d: %w", number, err)
+	}
+	return c, nil
+}
+
 // Posts returns the rows of all posts in the order of what they show.
 func (r *Reader) Posts(ctx context.Context) iter.Seq2[Post, error] {
 	return stream(ctx, r, func(rows *sql.Rows) (Post, error) { return scanPost(rows) }, selectPost+` ORDER BY first`)
 }
 
 // PostsOf returns the posts of one case.
-func (r *Reader) PostsOf(ctx context.Context, number int64) ([]Post, error) {
-	var ps []Post
-	for p, err := range stream(ctx, r, func(rows *sql.Rows) (Post, error) { return scanPost(rows) },
-		selectPost+` WHERE case_ = $1 ORDER BY first`, number) {
-		if err != nil {
-			return nil, err
-		}
-		ps = append(ps, p)
-	}
-	return ps, nil
+func (r *Reader) PostsOf(ctx context.Context, number int64) iter.Seq2[Post, error] {
+	return stream(ctx, r, func(rows *sql.Rows) (Post, error) { return scanPost(rows) }, selectPost+` WHERE case_ = $1 ORDER BY first`, number)
 }
 
 // Case returns one case with its whole story, or ErrNoCase. Unlike [Journal.Case] it does

@@ -51,6 +51,7 @@ CREATE INDEX cases_queue    ON cases (turn) WHERE state IN ('confirmed', 'closin
 CREATE INDEX cases_due      ON cases (due) WHERE due > 0;
 CREATE INDEX cases_room     ON cases (room, ended);
 CREATE INDEX cases_person   ON cases (requester) WHERE state = 'pending';
+CREATE INDEX cases_asked    ON cases (requester, number);
 CREATE INDEX cases_unposted ON cases (channel, told) WHERE told > posted;
 
 -- The Slack messages that show entries: the card of a case, and the replies in its thread.
