@@ -3,6 +3,7 @@ package journal_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"log/slog"
 	"os"
@@ -25,6 +26,9 @@ const childVar, childPath = "ZEGOCLOSE_JOURNAL_CHILD", "ZEGOCLOSE_JOURNAL_PATH"
 func TestMain(m *testing.M) {
 	sqlite.RegisterConnectionHook(func(c sqlite.ExecQuerierContext, dsn string) error {
 		if strings.Contains(dsn, "_txlock") { // the writing connection
+			for _, pragma := range []string{"synchronous", "journal_mode"} {
+				writerPragmas.Store(filepath.Dir(strings.TrimPrefix(dsn, "file:"))+" "+pragma, readPragma(c, pragma))
+			}
 			c.(sqlite.HookRegisterer).RegisterCommitHook(func() int32 { return commits.hook(dsn) })
 		}
 		return nil
@@ -34,6 +38,17 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
+}
+
+// writerPragmas holds how the writing connections were set up, by directory and pragma.
+var writerPragmas sync.Map
+
+func readPragma(c sqlite.ExecQuerierContext, name string) driver.Value {
+	rows := must(c.QueryContext(context.Background(), `PRAGMA `+name, nil))
+	defer rows.Close()
+	value := make([]driver.Value, 1)
+	check(rows.Next(value))
+	return value[0]
 }
 
 // commits lets a test step in just before a commit: to wait, to die, or to refuse it by

@@ -383,6 +383,14 @@ func TestWhatIsNoJournalIsLeftAlone(t *testing.T) {
 	})
 }
 
+func TestP7ACommitWaitsForTheDisk(t *testing.T) {
+	b := newBook(t)
+	for pragma, want := range map[string]any{"synchronous": int64(2), "journal_mode": "wal"} {
+		got, _ := writerPragmas.Load(filepath.Dir(b.path) + " " + pragma)
+		assert.Equal(t, want, got, pragma)
+	}
+}
+
 // held holds the next commit of b's journal until release is called.
 func (b *book) held() (begun chan struct{}, release func()) {
 	begun, open := make(chan struct{}), make(chan struct{})
@@ -446,7 +454,11 @@ func TestP1AClaimThatNobodyHeardOfIsGivenBack(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, <-done, journal.ErrUnsure)
 	release()
-	<-bell
+	select {
+	case <-bell:
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "the claim was not given back")
+	}
 	c := b.claim()
 	assert.Equal(t, 2, c.Calls)
 	assert.Equal(t, []journal.Kind{journal.Attempted, journal.Requeued, journal.Attempted}, kinds(c)[4:])
