@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -27,6 +28,7 @@ const (
 	childDie     = "ZEGOCLOSE_CHILD_DIE"     // "before 7" or "after 7": which commit is the last
 	childCommits = "ZEGOCLOSE_CHILD_COMMITS" // a file that grows by one byte a commit
 	childDelay   = "ZEGOCLOSE_CHILD_DELAY"   // a file that says how long a commit takes, such as 5s
+	childHolds   = "ZEGOCLOSE_CHILD_HOLDS"   // a file to write at SIGUSR1: goroutines, bytes of heap
 )
 
 // TestMain makes the test binary the bot itself when a test starts it as a child: the true
@@ -40,7 +42,23 @@ func TestMain(m *testing.M) {
 		os.Exit(3)
 	}()
 	watchCommits()
+	tellHoldings()
 	os.Exit(app.Run(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// tellHoldings lets this process say at SIGUSR1 what it holds.
+func tellHoldings() {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1)
+	go func() {
+		for range asked {
+			runtime.GC()
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			os.WriteFile(os.Getenv(childHolds), fmt.Appendf(nil, "%d %d\n", runtime.NumGoroutine(), m.HeapAlloc), 0o666)
+		}
+	}()
 }
 
 // watchCommits has SQLite call this process before each commit of the journal.
@@ -122,7 +140,7 @@ func (h *house) spawn(changes ...func(*exec.Cmd)) *process {
 	self, err := os.Executable()
 	require.NoError(h.t, err)
 	cmd := exec.Command(self)
-	cmd.Env = append(h.environ(), childMarker+"=1", childCommits+"="+h.commitLog(), childDelay+"="+h.commitDelay(), "TMPDIR="+os.TempDir())
+	cmd.Env = append(h.environ(), childMarker+"=1", childCommits+"="+h.commitLog(), childDelay+"="+h.commitDelay(), childHolds+"="+h.holdingsFile(), "TMPDIR="+os.TempDir())
 	cmd.Stdout, cmd.Stderr = h.out, h.out
 	for _, change := range changes {
 		change(cmd)
@@ -195,8 +213,9 @@ func (h *house) connections() int {
 	return n
 }
 
-func (h *house) commitLog() string   { return filepath.Join(filepath.Dir(h.db), "commits") }
-func (h *house) commitDelay() string { return filepath.Join(filepath.Dir(h.db), "delay") }
+func (h *house) commitLog() string    { return filepath.Join(filepath.Dir(h.db), "commits") }
+func (h *house) commitDelay() string  { return filepath.Join(filepath.Dir(h.db), "delay") }
+func (h *house) holdingsFile() string { return filepath.Join(filepath.Dir(h.db), "holdings") }
 
 // commits is how many commits the process has begun.
 func (h *house) commits() int {

@@ -342,7 +342,11 @@ func (r record) checkSlack(h *house, lie func(string, ...any)) {
 			lie("#%d: the %s from entry %d is %s", p.number, p.kind, p.first, p.state)
 			continue
 		case len(found) != 1:
-			lie("#%d: the %s from entry %d is %d messages", p.number, p.kind, p.first, len(found))
+			var at []string
+			for _, m := range found {
+				at = append(at, m.At.UTC().Format("15:04:05.000"))
+			}
+			lie("#%d: the %s from entry %d is %d messages, of %s", p.number, p.kind, p.first, len(found), strings.Join(at, ", "))
 			continue
 		}
 		m := found[0]
