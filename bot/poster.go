@@ -20,6 +20,8 @@ const (
 	clockSkew  = 2 * time.Minute  // how far Slack's clock may be behind ours when a post is looked for
 	maxPages   = 10               // of history that are read to find a post
 	pageLength = 999              // as many as Slack gives
+
+	scanEvery = 5 * time.Millisecond // in a burst, one look for channels serves many posts
 )
 
 // metadataEvent marks every message of ours that shows entries.
@@ -47,6 +49,7 @@ func (b *Bot) sendPosts(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		scanned := time.Now()
 		channels, next, err := b.Journal.Channels(ctx)
 		if err != nil && ctx.Err() == nil {
 			b.Log.Error("looking for posts failed", "err", err)
@@ -74,6 +77,7 @@ func (b *Bot) sendPosts(ctx context.Context) error {
 			}
 			delete(running, e.channel)
 		case <-changed:
+			sleep(ctx, scanEvery-time.Since(scanned))
 		case <-timer.C:
 		}
 	}
@@ -102,9 +106,12 @@ func (b *Bot) lane(ctx context.Context, channel string) error {
 			return nil // the caller looks again
 		}
 		var pause time.Duration
-		if unfinished != nil && unfinished.State == journal.PostDoubt {
+		switch {
+		case unfinished != nil && unfinished.State == journal.PostDoubt:
 			pause, err = b.resolve(ctx, c, *unfinished)
-		} else {
+		case unfinished != nil && unfinished.Kind == journal.Checkpoints:
+			pause, err = b.sendCheckpoint(ctx, c, *unfinished)
+		default:
 			pause, err = b.send(ctx, c)
 		}
 		switch {
@@ -355,6 +362,9 @@ func (b *Bot) undeliverable(ctx context.Context, c journal.Case, p journal.Post,
 	}
 	b.Metrics.Undeliverable()
 	b.Log.Error("a post cannot be delivered", "case", c.Number, "post", p.Kind, "channel", p.Channel, "cause", code)
+	if p.Kind == journal.Checkpoints {
+		return nil
+	}
 	if p.Kind == journal.Card {
 		shown := " was not shown"
 		if p.State == journal.PostDoubt { // written perhaps, but nobody can look
