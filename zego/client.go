@@ -69,6 +69,10 @@ type Client struct {
 	// not exist in the other. Nil sends nothing, as newer projects should.
 	IsTest *bool
 
+	// OnDate, if not nil, is told ZEGO's clock whenever an answer bears its Date,
+	// in whole seconds. It may be called from several goroutines at once.
+	OnDate func(time.Time) `json:"-"`
+
 	// Now tells the time, time.Now if nil. ZEGO refuses signatures that are
 	// more than ten minutes away from its own clock.
 	Now func() time.Time `json:"-"`
@@ -194,6 +198,9 @@ func (c Client) call(ctx context.Context, action string, params []param, onWritt
 	defer response.Body.Close()
 	if onWritten != nil {
 		once.Do(onWritten) // the answer can overtake the trace
+	}
+	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil && c.OnDate != nil {
+		c.OnDate(date)
 	}
 	if response.StatusCode != http.StatusOK {
 		return envelope{}, failed(fmt.Errorf("HTTP status %d", response.StatusCode))

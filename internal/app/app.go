@@ -28,6 +28,7 @@ const (
 type commands struct {
 	Run     runCommand     `cmd:"" default:"1" help:"Run the bot (the default)."`
 	Audit   auditCommand   `cmd:"" help:"Check the record: verify the journal, export it, compare it with Slack."`
+	Check   checkCommand   `cmd:"" help:"Look at everything the bot needs, and say what is wrong and what to do. Changes nothing."`
 	Health  healthCommand  `cmd:"" help:"Ask the instance running at HTTP_ADDR whether it works."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

@@ -62,6 +62,7 @@ type config struct {
 	SlackTimeout time.Duration   `env:"SLACK_TIMEOUT" envDefault:"10s"`
 	SlackRecheck time.Duration   `env:"SLACK_RECHECK_AFTER" envDefault:"15s"`
 	LockWait     time.Duration   `env:"LOCK_WAIT" envDefault:"20s"`
+	DiskReserve  int64           `env:"DISK_RESERVE" envDefault:"100"` // MiB; `zegoclose check` wants as much to be free
 }
 
 // secrets are the variables whose values also come from a file named by NAME_FILE.
@@ -154,7 +155,7 @@ func kindWords(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Bool, reflect.Pointer:
 		return "true or false"
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		return "a whole number"
 	}
 	return t.String()

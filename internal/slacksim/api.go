@@ -319,6 +319,7 @@ func (w *Workspace) reply(rw http.ResponseWriter, c *call, status int, ans answe
 	body, _ := marshal(out)
 	h := rw.Header()
 	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Date", w.now().UTC().Format(http.TimeFormat))
 	h.Set("X-OAuth-Scopes", strings.Join(w.cfg.Scopes, ","))
 	if needed := methods[c.method].scopes; needed != nil {
 		h.Set("X-Accepted-OAuth-Scopes", strings.Join(needed, ","))

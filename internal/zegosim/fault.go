@@ -98,6 +98,7 @@ func (f Fault) String() string {
 // answer sends what the call came to, or what its fault makes of it.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, c *call, code int, data any) {
 	f := c.fault
+	w.Header().Set("Date", c.Time.Add(f.Skew).UTC().Format(http.TimeFormat))
 	if f.Code != 0 {
 		code, data = f.Code, nil
 	}
