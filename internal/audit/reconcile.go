@@ -500,7 +500,7 @@ func (r *reconciler) wanted(c journal.Case, p journal.Post) []string {
 	}
 	var texts []string
 	for _, e := range c.Entries {
-		if e.Number < max(p.Seen, p.Last) {
+		if e.Number < max(p.Seen, p.Last) && e.Number < c.Entries[len(c.Entries)-1].Number {
 			continue
 		}
 		then := c.At(e.Number)

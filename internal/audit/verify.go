@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"zegoclose/internal/journal"
@@ -252,6 +253,8 @@ func (v *verifier) rows(ctx context.Context, r *journal.Reader, posted []int64) 
 	return nil
 }
 
+var postStates = []journal.PostState{journal.PostWaiting, journal.PostSending, journal.PostDoubt, journal.PostSent, journal.PostUndeliverable}
+
 // posts checks that every case's posts are accounted for: what was to be shown, in order,
 // each entry once. It returns the last entry of each case that a post shows. Whether Slack
 // still has them is for [Reconcile].
@@ -288,6 +291,10 @@ func (v *verifier) posts(ctx context.Context, r *journal.Reader) (posted []int64
 			problem = fmt.Sprintf("its post shows entries %d to %d, which other posts show or nobody wrote", p.First, p.Last)
 		case p.Kind == journal.Card && p.TS != c.CardTS && p.State == journal.PostSent:
 			problem = fmt.Sprintf("its card is said to be at %s, but its entries say %q", p.TS, c.CardTS)
+		case p.Channel != c.Channel:
+			problem = fmt.Sprintf("its post is said to be in %s, but the case belongs to %s", p.Channel, c.Channel)
+		case !slices.Contains(postStates, p.State):
+			problem = fmt.Sprintf("its post is said to be %q, which no post is", p.State)
 		case p.State == journal.PostSent && p.TS == "":
 			problem = "its post is said to be in Slack, but not where"
 		}
