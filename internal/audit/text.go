@@ -144,7 +144,7 @@ func escape(s string) string {
 // ours matches what only the bot's own posts look like: the head of a card, the fine print
 // of a reply, a checkpoint.
 var ours = regexp.MustCompile(`^(□ )?#\d+  (Close room\?|Closing |Closed |Nothing closed|Not closed|Not known|No clear answer|Cancelled|Expired)` +
-	`|(?m:^)Case #\d+, entries \d+–\d+, [0-9a-f]{8}$` +
+	`|(?m:^)Case #\d+, [^\n]*\d[^\n]*, [0-9a-f]{8}$` +
 	`|^(□ )?Checkpoint `)
 
 // looksLikeOurs reports whether somebody could take m for a post of the bot.
