@@ -164,6 +164,10 @@ func tells(e Entry) bool {
 	return steps[e.Kind].tells || e.Kind == Answered && e.Facts.Effect == string(StateUnknown)
 }
 
+// drawGrace is how long the card of an open case may lag: the next step is often there
+// before, and Slack takes few edits. The card of a case that has ended is drawn at once.
+const drawGrace = 250 * time.Millisecond
+
 // move brings the case's row from state before to where e has led it.
 func (t *txn) move(c *Case, before State, e Entry) error {
 	st := steps[e.Kind]
@@ -186,7 +190,11 @@ func (t *txn) move(c *Case, before State, e Entry) error {
 	t.works[Closings] = t.works[Closings] || c.State == StateConfirmed || before == StateClosing
 	t.works[Deadlines] = t.works[Deadlines] || !c.due().IsZero()
 	if st.draws {
-		return t.redraw(c.Number)
+		at := t.now
+		if c.State.Open() {
+			at = at.Add(drawGrace)
+		}
+		return t.redraw(c.Number, at)
 	}
 	return nil
 }

@@ -87,6 +87,7 @@ type Journal struct {
 	close   func() error  // once
 	stop    chan struct{} // closed by Close
 	stopped chan struct{} // closed when the writer has returned
+	commits atomic.Int64  // transactions made
 	failing atomic.Pointer[error]
 	since   atomic.Pointer[time.Time] // when the transaction under way began
 
@@ -144,9 +145,11 @@ func open(ctx context.Context, c Config, lock *fileLock) (*Journal, error) {
 		}
 		return nil, fmt.Errorf("opening journal %s: %w", c.Path, err)
 	}
+	var logKeeper sync.WaitGroup
 	j.close = sync.OnceValue(func() error {
 		close(j.stop)
 		<-j.stopped
+		logKeeper.Wait()
 		// The writing connection last: it empties the write-ahead log into the file.
 		err := errors.Join(j.read.Close(), conn.Close(), write.Close())
 		lock.unlock()
@@ -154,6 +157,7 @@ func open(ctx context.Context, c Config, lock *fileLock) (*Journal, error) {
 	})
 	w := &writer{j: j, conn: conn, stmts: make(map[string]*sql.Stmt)}
 	go w.run()
+	logKeeper.Go(func() { j.keepLogShort(j.stopped) })
 	return j, nil
 }
 

@@ -247,7 +247,7 @@ func (t *txn) shown(c *Case, ts string) error {
 		WHERE case_ = $2 AND kind = 'card'`, ts, c.Number); err != nil || stale == 0 {
 		return err
 	}
-	return t.redraw(c.Number)
+	return t.redraw(c.Number, t.now)
 }
 
 // NotSent records that the post is certainly not in Slack and may be tried again at retry.
@@ -346,9 +346,9 @@ func (j *Journal) Edited(ctx context.Context, card Post, seen int64, redraw time
 	})
 }
 
-// redraw makes the case's card due to be drawn again at once, if it is in Slack.
-func (t *txn) redraw(number int64) error {
+// redraw makes the case's card due to be drawn again at the given time, if it is in Slack.
+func (t *txn) redraw(number int64, at time.Time) error {
 	t.works[Edits] = true
 	return t.exec(`UPDATE posts SET changes = changes + 1, redraw = CASE WHEN redraw > 0 AND redraw <= $1 THEN redraw ELSE $1 END
-		WHERE case_ = $2 AND kind = 'card' AND state = 'sent'`, t.now.UnixMicro(), number)
+		WHERE case_ = $2 AND kind = 'card' AND state = 'sent'`, at.UnixMicro(), number)
 }

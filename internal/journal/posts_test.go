@@ -245,9 +245,14 @@ func TestACardIsDrawnAgainWhenItsCaseChanges(t *testing.T) {
 	c := b.show(b.request(alice, "live-42"))
 	assert.Zero(t, b.editsNothing(), "it shows what there is")
 	bell := b.Watch(journal.Edits)
+	pressed := b.clock.Now()
 	b.press(c, alice, journal.Confirmed)
 	<-bell
 	b.claim()
+	again := b.editsNothing()
+	assert.True(t, again.After(pressed), "the card of an open case may lag a little")
+	assert.False(t, again.After(pressed.Add(300*time.Millisecond)), "but not for long")
+	b.clock.pass(again.Sub(pressed))
 	got, card := b.edit()
 	assert.Equal(t, journal.StateClosing, got.State, "steps in between are skipped")
 	assert.Equal(t, got.CardTS, card.TS)
@@ -274,6 +279,7 @@ func TestWhatHappensWhileACardIsSentIsDrawnAfterwards(t *testing.T) {
 func TestWhatHappensWhileACardIsDrawnIsDrawnNext(t *testing.T) {
 	b := newBook(t)
 	c := b.press(b.show(b.request(alice, "live-42")), alice, journal.Confirmed)
+	b.clock.pass(time.Second)
 	_, card := b.edit()
 	b.press(c, alice, journal.Cancelled) // while the edit is under way
 	b.edited(c, card, time.Time{})

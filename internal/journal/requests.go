@@ -134,7 +134,7 @@ func (t *txn) openNew(r Request, others []int64) (Case, error) {
 		if err := t.exec(`UPDATE cases SET again = $1 WHERE number = $2`, number, r.AgainOf); err != nil {
 			return Case{}, err
 		}
-		if err := t.redraw(r.AgainOf); err != nil {
+		if err := t.redraw(r.AgainOf, t.now); err != nil {
 			return Case{}, err
 		}
 	}

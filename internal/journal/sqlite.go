@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -32,12 +33,41 @@ func openSQLite(path string) (*sql.DB, error) {
 	}
 	f.Close()
 	db, err := sql.Open("sqlite", dsn(path, "_txlock=immediate",
-		"_pragma=busy_timeout(1000)", "_pragma=journal_mode(wal)", "_pragma=synchronous(full)", "_pragma=cache_size(-1024)"))
+		"_pragma=busy_timeout(1000)", "_pragma=journal_mode(wal)", "_pragma=synchronous(full)", "_pragma=cache_size(-1024)",
+		"_pragma=wal_autocheckpoint(16384)")) // pages, 64 MiB: a last resort, see keepLogShort
 	if err != nil {
 		return nil, fmt.Errorf("opening journal: %w", err)
 	}
 	db.SetMaxOpenConns(1)
 	return db, nil
+}
+
+// keepLogShort moves what has been committed from the write-ahead log into the file, beside
+// the writer, until stop is closed. SQLite would do that within a commit, which then takes
+// tens of milliseconds, in which nobody is answered. A move that fails costs nothing: the
+// log is as durable as the file.
+func (j *Journal) keepLogShort(stop <-chan struct{}) {
+	db, err := openSQLite(j.path)
+	if err != nil {
+		return // the writer has the last resort
+	}
+	defer db.Close()
+	db.SetConnMaxIdleTime(time.Minute)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var moved int64
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		if n := j.commits.Load(); n-moved >= 100 {
+			moved = n
+			var busy, inLog, inFile int
+			db.QueryRow(`PRAGMA wal_checkpoint(PASSIVE)`).Scan(&busy, &inLog, &inFile)
+		}
+	}
 }
 
 // readSQLite opens path for reading only. It never makes a file: a wrong path must not

@@ -240,6 +240,7 @@ func (w *writer) transact(group []*writeOp) error {
 		err = t.end(t.all(group))
 	}
 	w.j.since.Store(nil)
+	w.j.commits.Add(1)
 	took := time.Since(began)
 	w.j.tell(took, t.added, err)
 	if err == nil && took > slow {
