@@ -51,7 +51,7 @@ import (
 const commandName = "/zego-close"
 
 const (
-	drainLimit     = 10 * time.Second // for work in hand, once the sockets are closed
+	drainLimit     = 14 * time.Second // from the order to stop to the end; a second more is for closing the journal
 	recordPatience = 30 * time.Second // see insist; longer than any pause of a healthy disk
 	maxWhispers    = 256              // private replies under way at once
 	forgetAfter    = 24 * time.Hour   // deliveries and refusal counts are of no use later
@@ -139,19 +139,33 @@ func (b *Bot) Run(ctx context.Context) error {
 	defer stop()
 
 	var work errgroup.Group
+	failed := make(chan error, 1) // the first worker's error
 	for _, worker := range []func(context.Context) error{
 		b.identify, b.sendPosts, b.drawCards, b.closeRooms, b.keepDeadlines, b.readDirectory, b.keepCheckpoints,
 	} {
 		work.Go(func() error {
 			err := worker(workCtx)
 			if err != nil {
+				select {
+				case failed <- err:
+				default:
+				}
 				stop() // the sockets too
 			}
 			return err
 		})
 	}
+	var told atomic.Pointer[time.Time]
+	context.AfterFunc(ctx, func() {
+		now := time.Now()
+		told.Store(&now)
+		b.Log.Info("stopping: no new commands, finishing what is in hand")
+	})
 	err := b.sockets.Run(ctx)
-	b.Log.Info("stopping: finishing what is in hand")
+	left := drainLimit
+	if at := told.Load(); at != nil {
+		left -= time.Since(*at)
+	}
 	close(b.stopping)
 	stopWork(errors.New("the bot is stopping"))
 	finished := make(chan error, 1)
@@ -160,8 +174,14 @@ func (b *Bot) Run(ctx context.Context) error {
 	case workErr := <-finished:
 		<-finished // the whispers too
 		return errors.Join(err, workErr)
-	case <-time.After(drainLimit):
-		return errors.Join(err, errors.New("work in hand did not finish in time; it goes on after the restart"))
+	case <-time.After(left):
+		b.Log.Warn("work in hand did not finish in time; it is in the journal and goes on after the restart")
+		select {
+		case workErr := <-failed:
+			return errors.Join(err, workErr)
+		default:
+			return err
+		}
 	}
 }
 

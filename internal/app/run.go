@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"zegoclose/authz"
 	"zegoclose/bot"
@@ -45,7 +46,7 @@ func (runCommand) Run(ctx context.Context, w *world) error {
 		}
 		return err
 	}
-	defer jrnl.Close()
+	defer closeJournal(jrnl, log)
 
 	web := &http.Client{Timeout: c.SlackTimeout, Transport: m.SlackTransport(slackTransport())}
 	checkpoints, _ := c.checkpointEvery()
@@ -70,6 +71,21 @@ func (runCommand) Run(ctx context.Context, w *world) error {
 	})
 	probes.watch(ctx, b)
 	return b.Run(ctx)
+}
+
+// closeJournal does not wait for a disk that does not answer: what was acknowledged is on
+// disk, and what was not is not claimed to be.
+func closeJournal(j *journal.Journal, log *slog.Logger) {
+	closed := make(chan error, 1)
+	go func() { closed <- j.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			log.Warn("closing the journal", "err", err)
+		}
+	case <-time.After(time.Second):
+		log.Warn("the disk does not answer; leaving without closing the journal, which does it no harm")
+	}
 }
 
 // slackClient makes the client of Slack's Web API.
