@@ -126,7 +126,7 @@ func TestReviewedAndContested(t *testing.T) {
 	h.tells(card, "Closed by ZEGO")
 	exit, out := h.audit("export", "-unreviewed")
 	assert.Zero(t, exit)
-	assert.Contains(t, out, "1 cases")
+	assert.Contains(t, out, "1 case of")
 
 	_, file := h.reviews(carol, "case 1")
 	require.Equal(t, slacksim.Acked, h.press(carol, file, "zego_audit_reviewed").Result)
@@ -150,7 +150,7 @@ func TestReviewedAndContested(t *testing.T) {
 	h.shows(card, "contested by @carol")
 	assert.Equal(t, 1, h.count(`SELECT count(*) FROM entries WHERE kind = 'contested'`), "a second delivery changes nothing")
 	_, out = h.audit("export", "-unreviewed")
-	assert.Contains(t, out, "1 cases")
+	assert.Contains(t, out, "1 case of")
 
 	// Alice may review, but not her own case, by whatever way she tries.
 	h.slack.Post(slacksim.Message{Channel: h.ops, User: h.alice, Text: "hm"})

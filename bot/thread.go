@@ -46,7 +46,7 @@ func headline(c journal.Case, entries []journal.Entry) line {
 		case journal.Expired:
 			return line{bold("Expired"), say(" at "), at(e.Time, clock), say(": %s. Nothing was closed.", e.Facts.Detail)}
 		case journal.Reviewed, journal.Contested:
-			l := line{bold("Reviewed"), say(" by "), user(e.Facts.By), say(" at "), at(e.Time, dayTime)}
+			l := line{bold("Reviewed"), say(" by "), user(e.Facts.By), say(", "), at(e.Time, dayTime)}
 			if e.Kind == journal.Contested {
 				l[0] = bold("Contested")
 			}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -109,7 +110,7 @@ type exportCommand struct {
 	whichJournal
 	Format     audit.Format `default:"csv" enum:"csv,jsonl" help:"csv (safe to open in a spreadsheet) or jsonl (nothing altered)."`
 	Entries    bool         `help:"Every entry instead of one row a case."`
-	Since      moment       `placeholder:"WHEN" help:"Not before: 2026-03-01, 2026-03-01T14:00:00Z, or 24h for that long ago."`
+	Since      moment       `placeholder:"WHEN" help:"Not before: 2026-03-01, 2026-03-01T14:00:00Z, or 24h or 30d for that long ago."`
 	Until      moment       `placeholder:"WHEN" help:"Before."`
 	Room       string       `placeholder:"ID" help:"Only this room, byte for byte."`
 	User       string       `placeholder:"ID" help:"Only cases in which this person had a part."`
@@ -140,6 +141,9 @@ func (c exportCommand) Run(ctx context.Context, w *world) error {
 	head, err := r.Head(ctx)
 	if err != nil {
 		return err
+	}
+	if n == 1 {
+		what = map[bool]string{true: "entry", false: "case"}[c.Entries]
 	}
 	fmt.Fprintf(w.stderr, "%d %s of journal %s as of entry %d; keep its hash: zegoclose audit verify -head %s\n", n, what, head.Journal, head.Entry, head.Hash)
 	return nil
@@ -245,6 +249,12 @@ type moment struct{ time.Time }
 
 func (m *moment) UnmarshalText(text []byte) error {
 	s := string(text)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil && n >= 0 {
+			m.Time = time.Now().AddDate(0, 0, -n)
+			return nil
+		}
+	}
 	if d, err := time.ParseDuration(s); err == nil {
 		m.Time = time.Now().Add(-d.Abs())
 		return nil
@@ -255,7 +265,7 @@ func (m *moment) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%q is neither a day such as 2026-03-01, nor a time such as 2026-03-01T14:00:00Z, nor a duration such as 24h", s)
+	return fmt.Errorf("%q is neither a day such as 2026-03-01, nor a time such as 2026-03-01T14:00:00Z, nor a duration such as 24h or 30d", s)
 }
 
 // progress is a line on a terminal that says how far something is.
