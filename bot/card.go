@@ -42,7 +42,7 @@ func cardView(c journal.Case, now, turn time.Time) message {
 		return withButtons(textMessage(waitingLine(c, turn)), cancelButton(c))
 	case journal.StateClosing:
 		l := line{emoji("hourglass_flowing_sand"), say(" "), bold("#%d  Closing ", c.Number), room(c.Room), say(" · confirmed by "), user(c.ConfirmedBy)}
-		if a := c.LastAnswer(); len(c.Answers) == c.Calls && a.Effect == string(zego.Unknown) {
+		if a := c.LastAnswer(); !c.Unanswered() && a.Effect == string(zego.Unknown) {
 			l = line{emoji("warning"), say(" "), bold("#%d  No clear answer from ZEGO", c.Number), say(" about "), room(c.Room), say("; looking who is in the room")}
 		}
 		return textMessage(l)

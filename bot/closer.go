@@ -83,6 +83,12 @@ func (b *Bot) closeRooms(ctx context.Context) error {
 	if err := c.inherit(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
+	select {
+	case <-b.known: // or it would take everybody for a stranger
+	case <-ctx.Done():
+		c.calls.Wait()
+		return nil
+	}
 	changed := b.Journal.Watch(journal.Closings)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -136,7 +142,14 @@ func (c *closer) attempt(ctx context.Context, cs journal.Case, left chan struct{
 
 	ctx = context.WithoutCancel(ctx) // what has been claimed is carried to its end
 	who := journal.Person{ID: cs.ConfirmedBy, Team: cs.Team}
-	if d := c.decide(authz.Close, who, cs.From, cs.Requester, callAge); !d.Allowed {
+	switch d := c.decide(authz.Close, who, cs.From, cs.Requester, callAge); {
+	case d.Allowed:
+	case d.Reason == authz.GroupsUnknown: // soon after a start, or while Slack is down: the case waits
+		pause := backoff(cs.Calls, time.Second, maxPause)
+		c.record(ctx, cs, draft(journal.Requeued, journal.Facts{Why: string(d.Reason), Detail: "not attempted yet: " + d.Record,
+			Turn: journal.MicrosOf(c.now().Add(pause))}))
+		return
+	default:
 		c.end(ctx, cs, journal.Facts{Outcome: journal.StateFailed, Why: string(d.Reason), Detail: "not attempted: " + d.Record})
 		return
 	}
@@ -356,7 +369,7 @@ func (c *closer) inherit(ctx context.Context) error {
 			c.calls.Go(func() {
 				defer c.recoverPanic("taking over a closing", "case", cs.Number)
 				ctx := context.WithoutCancel(ctx)
-				if len(cs.Answers) < cs.Calls {
+				if cs.Unanswered() {
 					var ok bool
 					f := closing{detail: "the bot stopped while the call was under way"}.facts(cs, zego.Unknown)
 					if cs, ok = c.record(ctx, cs, draft(journal.Answered, f)); !ok {

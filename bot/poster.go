@@ -30,6 +30,11 @@ const metadataEvent = "zegoclose_post"
 // sendPosts sends what the journal has to tell until ctx ends: one lane a channel, so that
 // a channel in which Slack asks to wait does not hold up another.
 func (b *Bot) sendPosts(ctx context.Context) error {
+	select {
+	case <-b.known: // or it would not know its own posts when it looks for one
+	case <-ctx.Done():
+		return nil
+	}
 	select { // who does not know itself would not know its own posts either, and send them twice
 	case <-b.known:
 	case <-ctx.Done():

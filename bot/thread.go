@@ -141,10 +141,16 @@ func were(n int) string {
 }
 
 func calls(c journal.Case) string {
-	if c.Calls == 1 {
+	n := 0
+	for _, a := range c.Answers { // one for each call that may have left; a late one is a second word about its call
+		if !a.Late {
+			n++
+		}
+	}
+	if n == 1 {
 		return "1 call"
 	}
-	return fmt.Sprintf("%d calls", c.Calls)
+	return fmt.Sprintf("%d calls", n)
 }
 
 // finePrint lets human eyes match the message to the journal.

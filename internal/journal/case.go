@@ -232,6 +232,19 @@ func (c *Case) Link(ts string) string {
 	return link
 }
 
+// Unanswered reports whether the latest attempt has no answer on record.
+func (c *Case) Unanswered() bool {
+	for i := len(c.Entries) - 1; i >= 0; i-- {
+		switch c.Entries[i].Kind {
+		case Answered:
+			return false
+		case Attempted:
+			return true
+		}
+	}
+	return false
+}
+
 // Between returns the case's entries numbered first to last, both included.
 func (c *Case) Between(first, last int64) []Entry {
 	var es []Entry
