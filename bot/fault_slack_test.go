@@ -28,7 +28,7 @@ type slackCell struct {
 // playEach plays cells a few at a time: most of the time they wait for a pause to pass. At
 // the end of each the record must be true.
 func playEach(t *testing.T, cells []slackCell) {
-	few := make(chan struct{}, 4)
+	few := make(chan struct{}, 6)
 	var all sync.WaitGroup
 	defer all.Wait()
 	for _, cell := range cells {
@@ -67,6 +67,7 @@ func closesAll(h *house) {
 // TestFaultSlackPosts breaks one call after the other of those that write, before and after
 // it is carried out. Whatever was written is found and adopted, what was not is written.
 func TestFaultSlackPosts(t *testing.T) {
+	t.Parallel()
 	calls := []struct {
 		name  string
 		fault slacksim.Fault
@@ -114,6 +115,7 @@ func TestFaultSlackPosts(t *testing.T) {
 // TestFaultSlackRateLimits has each method ask to wait, once and for two seconds. A call
 // before they are over would be a violation.
 func TestFaultSlackRateLimits(t *testing.T) {
+	t.Parallel()
 	var cells []slackCell
 	for _, method := range []string{"auth.test", "apps.connections.open", "users.info", "usergroups.users.list", "conversations.info", "chat.postMessage", "chat.update", "response_url"} {
 		limit := slacksim.Fault{Method: method, Status: http.StatusTooManyRequests, RetryAfter: 2, Count: 1}
@@ -167,6 +169,7 @@ func TestFaultSlackRateLimits(t *testing.T) {
 
 // TestFaultSlackHistory is about posts that Slack does not show at once, or not at all.
 func TestFaultSlackHistory(t *testing.T) {
+	t.Parallel()
 	lost := slacksim.Fault{Method: "chat.postMessage", Reset: true, When: slacksim.After, Count: 1}
 	lostReply := lost
 	lostReply.Skip = 1
@@ -248,6 +251,7 @@ func (h *house) deliveredDM(user string, facts ...string) {
 
 // TestFaultSlackChannel changes the channel under the feet of a case.
 func TestFaultSlackChannel(t *testing.T) {
+	t.Parallel()
 	var cells []slackCell
 	cell := func(name string, play func(h *house)) { cells = append(cells, slackCell{name: name, play: play}) }
 	differing := func(name string, play func(h *house)) {
@@ -393,6 +397,7 @@ func TestFaultSlackChannel(t *testing.T) {
 // TestFaultSlackLookups has Slack not tell about the channel, which must be known before a
 // card is shown there.
 func TestFaultSlackLookups(t *testing.T) {
+	t.Parallel()
 	var cells []slackCell
 	for _, way := range []slacksim.Fault{
 		{Status: 500}, {Error: "fatal_error"}, {Reset: true}, {Hang: true}, {Status: 200, Body: "<html>"},
@@ -428,6 +433,7 @@ func TestFaultSlackLookups(t *testing.T) {
 // TestFaultSlackResponseURL loses private words: what matters is on the card and in the
 // journal, and who could be told in no other way gets a direct message.
 func TestFaultSlackResponseURL(t *testing.T) {
+	t.Parallel()
 	var cells []slackCell
 	for _, way := range []slacksim.Fault{
 		{Status: 404, Body: "no_such_url"}, {Status: 500}, {Status: 429}, {Reset: true}, {Hang: true},
@@ -464,6 +470,7 @@ func TestFaultSlackResponseURL(t *testing.T) {
 
 // TestFaultSlackSockets breaks Socket Mode connections while people type and press.
 func TestFaultSlackSockets(t *testing.T) {
+	t.Parallel()
 	var cells []slackCell
 	cell := func(name string, play func(h *house), options ...option) {
 		cells = append(cells, slackCell{name: name, play: play, options: options})
@@ -486,6 +493,9 @@ func TestFaultSlackSockets(t *testing.T) {
 		cell(string(reason)+" to both", func(h *house) {
 			card := h.asks(h.alice, "live-42")
 			h.slack.Disconnect(slacksim.Disconnect{Reason: reason, After: 1500 * time.Millisecond})
+			if reason == slacksim.RefreshRequested { // Slack sends nothing more on them: until the next is up it tells people so itself
+				back(h, 1)
+			}
 			h.confirms(h.alice, card)
 			h.shows(card, "Closed live-42")
 			back(h, 2)
@@ -549,6 +559,7 @@ func testLong() bool { return os.Getenv("ZEGOCLOSE_TEST_LONG") == "1" }
 
 // TestFaultSlackEnvelopes sends what no well-meaning Slack sends.
 func TestFaultSlackEnvelopes(t *testing.T) {
+	t.Parallel()
 	h := openHouse(t, with("ZEGO_TIMEOUT=5s"))
 	h.zego.Login("live-42", "ann", "ben")
 	card := h.asks(h.alice, "live-42")
@@ -623,6 +634,7 @@ func TestFaultSlackEnvelopes(t *testing.T) {
 // TestFaultSlackDeliveries has the same command or click come twice, at once or much later,
 // and others come late.
 func TestFaultSlackDeliveries(t *testing.T) {
+	t.Parallel()
 	var cells []slackCell
 	cell := func(name string, play func(h *house)) { cells = append(cells, slackCell{name: name, play: play}) }
 	const twice = 2
@@ -730,6 +742,7 @@ func TestFaultSlackDeliveries(t *testing.T) {
 
 // TestFaultSlackDown takes Slack away for a while, sockets and Web API.
 func TestFaultSlackDown(t *testing.T) {
+	t.Parallel()
 	var cells []slackCell
 	cells = append(cells, slackCell{name: "while cases are at every step", play: func(h *house) {
 		h.zego.Login("busy", "ann", "ben")
@@ -775,6 +788,7 @@ func TestFaultSlackDown(t *testing.T) {
 
 // TestFaultSlackStart has Slack be slow when the bot starts.
 func TestFaultSlackStart(t *testing.T) {
+	t.Parallel()
 	t.Run("auth.test slow", func(t *testing.T) {
 		h := newHouse(t, with("ZEGO_TIMEOUT=5s"))
 		h.slack.Inject(slacksim.Fault{Method: "auth.test", Hang: true, Count: 4}) // each for SLACK_TIMEOUT
@@ -785,14 +799,14 @@ func TestFaultSlackStart(t *testing.T) {
 		assert.Contains(t, h.slack.Render(*o.Reply, h.alice), "has just started")
 		assert.Contains(t, h.slack.Render(*o.Reply, h.alice), "othing was done")
 		assert.Less(t, o.Latency, 3*time.Second)
-		h.eventually("it is served", func() bool { return strings.Contains(h.types(h.alice, "live-42"), "#1 recorded") })
+		h.eventually("it is served", func() bool { return strings.Contains(h.types(h.alice, "live-42"), "#1") })
 		h.honest()
 	})
 	t.Run("auth.test fails", func(t *testing.T) {
 		h := newHouse(t)
 		h.slack.Inject(slacksim.Fault{Method: "auth.test", Status: 503, Count: 3})
 		h.start()
-		h.eventually("it is served", func() bool { return strings.Contains(h.types(h.alice, "live-42"), "#1 recorded") })
+		h.eventually("it is served", func() bool { return strings.Contains(h.types(h.alice, "live-42"), "#1") })
 		h.honest()
 	})
 	t.Run("apps.connections.open fails", func(t *testing.T) {
@@ -804,9 +818,77 @@ func TestFaultSlackStart(t *testing.T) {
 	})
 }
 
+// TestFaultSlackRestart starts the bot again while Slack does not tell it who it is, or who
+// is in the groups: what was confirmed, or is in doubt, must not suffer from that.
+func TestFaultSlackRestart(t *testing.T) {
+	t.Parallel()
+	confirmed := func(h *house) slacksim.Message { // and waiting for ZEGO
+		h.zego.Login("live-42", "ann", "ben")
+		card := h.asks(h.alice, "live-42")
+		h.zego.Down()
+		h.confirms(h.alice, card)
+		h.eventually("it waits", func() bool { return h.count(`SELECT count(*) FROM entries WHERE kind = 'requeued'`) > 0 })
+		h.stop()
+		require.NoError(h.t, h.zego.Up())
+		h.tolerated = append(h.tolerated, slacksim.OpenStorm)
+		return card
+	}
+	t.Run("auth.test fails, with a case confirmed", func(t *testing.T) {
+		h := openHouse(t, with("ZEGO_TIMEOUT=5s"))
+		card := confirmed(h)
+		fault := h.slack.Inject(slacksim.Fault{Method: "auth.test", Status: 503, Count: 3})
+		h.start()
+		h.shows(card, "Closed live-42")
+		assert.Equal(t, 3, fault.Hits())
+		h.honest()
+	})
+	t.Run("the groups cannot be read, with a member's case confirmed", func(t *testing.T) {
+		h := newHouse(t, with("ZEGO_TIMEOUT=5s", "ALLOWED_USERS=U0BOB", "ALLOWED_USERGROUPS=S0MODS"))
+		h.slack.AddGroup(slacksim.Group{ID: "S0MODS", Handle: "mods", Users: []string{h.alice}})
+		h.start()
+		h.eventually("alice is known as a member", func() bool { return strings.Contains(h.types(h.alice, strings.Repeat("x", 129)), "has 129 bytes") })
+		card := confirmed(h)
+		fault := h.slack.Inject(slacksim.Fault{Method: "usergroups.users.list", Status: 503, Count: 1})
+		h.start()
+		h.shows(card, "Closed live-42")
+		assert.Equal(t, 1, fault.Hits())
+		h.tells(card, "2 calls.") // one that was refused a connection; waiting for the groups is none
+		h.honest()
+		assert.GreaterOrEqual(t, h.count(`SELECT count(*) FROM entries WHERE kind = 'requeued' AND body LIKE '%groups_unknown%'`), 1)
+		assert.Len(t, h.closeCalls("live-42"), 1)
+	})
+	t.Run("the member has left the group meanwhile", func(t *testing.T) {
+		h := newHouse(t, with("ZEGO_TIMEOUT=5s", "ALLOWED_USERS=U0BOB", "ALLOWED_USERGROUPS=S0MODS"))
+		h.slack.AddGroup(slacksim.Group{ID: "S0MODS", Handle: "mods", Users: []string{h.alice}})
+		h.start()
+		h.eventually("alice is known as a member", func() bool { return strings.Contains(h.types(h.alice, strings.Repeat("x", 129)), "has 129 bytes") })
+		card := confirmed(h)
+		h.slack.AddGroup(slacksim.Group{ID: "S0MODS", Handle: "mods"})
+		h.start()
+		h.shows(card, "Not closed: live-42, not attempted: U0ALICE is not on the allowlist")
+		h.honest()
+		assert.Empty(t, h.closeCalls("live-42"))
+	})
+	t.Run("auth.test fails, with a post in doubt", func(t *testing.T) {
+		h := openHouse(t, with("ZEGO_TIMEOUT=5s"))
+		h.slack.Inject(slacksim.Fault{Method: "chat.postMessage", Reset: true, When: slacksim.After, Count: 1})
+		h.types(h.alice, "live-42")
+		h.eventually("it is in doubt", func() bool { return h.count(`SELECT count(*) FROM posts WHERE state = 'doubt'`) == 1 })
+		h.stop()
+		h.tolerated = append(h.tolerated, slacksim.OpenStorm)
+		fault := h.slack.Inject(slacksim.Fault{Method: "auth.test", Status: 503, Count: 4})
+		h.start()
+		h.eventually("it is settled", func() bool { return h.count(`SELECT count(*) FROM posts WHERE state = 'sent'`) == 1 })
+		assert.Equal(t, 4, fault.Hits())
+		h.honest()
+		assert.Len(t, h.slack.Messages(h.ops), 1, "found, not posted again")
+	})
+}
+
 // TestFaultSlackTokens takes a token away while the bot runs: no waiting heals that, so the
 // process ends and says which token it is.
 func TestFaultSlackTokens(t *testing.T) {
+	t.Parallel()
 	ends := func(t *testing.T, h *house, p *process, sentence ...string) {
 		h.eventually("the process ends", p.gone)
 		assert.Equal(t, 1, p.cmd.ProcessState.ExitCode())
@@ -818,7 +900,9 @@ func TestFaultSlackTokens(t *testing.T) {
 	for _, code := range []string{"token_revoked", "account_inactive", "invalid_auth"} {
 		t.Run("bot token, "+code+", with a card to send", func(t *testing.T) {
 			h := newHouse(t)
+			lookups := h.slack.Inject(slacksim.Fault{Method: "users.info", Delay: time.Millisecond})
 			p := h.startChild()
+			h.eventually("it has looked up both accounts", func() bool { return lookups.Hits() == 2 })
 			h.slack.RefuseBotToken(code)
 			h.types(h.alice, "live-42")
 			ends(t, h, p, "SLACK_BOT_TOKEN", code, "install the app again")

@@ -281,6 +281,7 @@ func playAll(t *testing.T, name string, cells []zegoCell, options ...option) {
 // TestFaultZegoCodes tries every code that ZEGO documents, as an answer to CloseRoom, and
 // some that it does not.
 func TestFaultZegoCodes(t *testing.T) {
+	t.Parallel()
 	once := func(code int) []zegosim.Fault { return []zegosim.Fault{{Code: code, Skip: true}} }
 	refusal := func(code int) string {
 		info := zego.Lookup(code)
@@ -343,6 +344,7 @@ func TestFaultZegoCodes(t *testing.T) {
 // TestFaultZegoAnswers tries what can become of an answer on its way: where that leaves room
 // for doubt once with the call executed and once without.
 func TestFaultZegoAnswers(t *testing.T) {
+	t.Parallel()
 	const (
 		nobody = "Not known whether %s was closed: ZEGO's answer was lost; nobody is in it now"
 		people = "Not known whether %s was closed: ZEGO's answer was lost; 2 people are in it now"
@@ -426,6 +428,7 @@ func (h *house) asksAll(rooms ...string) []slacksim.Message {
 }
 
 func TestFaultZegoTooFast(t *testing.T) {
+	t.Parallel()
 	for _, code := range []int{206, 7} {
 		t.Run(fmt.Sprintf("%d for a while: all cases wait, longer each time", code), func(t *testing.T) {
 			t.Parallel()
@@ -487,6 +490,7 @@ func TestFaultZegoTooFast(t *testing.T) {
 }
 
 func TestFaultZegoClock(t *testing.T) {
+	t.Parallel()
 	for _, skew := range []time.Duration{11 * time.Minute, -11 * time.Minute} {
 		t.Run(fmt.Sprintf("off by %v for one call", skew), func(t *testing.T) {
 			h := openHouse(t, with("ZEGO_TIMEOUT=5s"))
@@ -511,6 +515,7 @@ func TestFaultZegoClock(t *testing.T) {
 }
 
 func TestFaultZegoDown(t *testing.T) {
+	t.Parallel()
 	t.Run("ten cases wait, then it is back", func(t *testing.T) {
 		t.Parallel()
 		h := openHouse(t, with("ZEGO_CLOSE_INTERVAL=50ms", "ZEGO_TIMEOUT=5s"))
@@ -651,6 +656,7 @@ func (b *blackHole) lead(target string) {
 // TestFaultZegoHeadCount has the counting of people fail: before a close, where it is only
 // of interest, and after a call without an answer, where it is all there is.
 func TestFaultZegoHeadCount(t *testing.T) {
+	t.Parallel()
 	ways := []struct {
 		name   string
 		fault  zegosim.Fault
@@ -731,6 +737,7 @@ func (h *house) restart() {
 
 // TestFaultZegoUnknown is about what follows a call without a clear answer.
 func TestFaultZegoUnknown(t *testing.T) {
+	t.Parallel()
 	t.Run("a room that its users make anew is not closed again unasked", func(t *testing.T) {
 		t.Parallel()
 		h := openHouse(t)
