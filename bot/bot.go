@@ -95,6 +95,7 @@ type Bot struct {
 	requesters requesters
 	pace       *pace
 	looks      *rate.Limiter
+	trouble    troubles
 	info       *gate // conversations.info
 
 	identity   atomic.Pointer[identity]
@@ -118,7 +119,7 @@ func New(c Config) *Bot {
 	}
 	b := &Bot{
 		Config: c, directory: newDirectory(c.Now()),
-		pace: &pace{interval: c.CloseInterval}, looks: lookRate(c.Zego.IsTest),
+		pace: &pace{interval: c.CloseInterval}, looks: lookRate(c.Zego.IsTest), trouble: troubles{log: c.Log},
 		info:  newGate(),
 		known: make(chan struct{}), stopping: make(chan struct{}), whispers: make(chan struct{}, maxWhispers),
 	}
@@ -252,6 +253,7 @@ func (b *Bot) identify(ctx context.Context) error {
 		if err == nil {
 			b.identity.Store(&identity{team: r.TeamID, org: r.EnterpriseID, user: r.UserID, botID: r.BotID, url: r.URL})
 			close(b.known)
+			b.trouble.Over("Slack does not answer auth.test; trying again", "")
 			b.Log.Info("this is the bot", "workspace", r.TeamID, "user", r.UserID)
 			return nil
 		}
@@ -262,7 +264,7 @@ func (b *Bot) identify(ctx context.Context) error {
 		if fate == tokenFatal || fate == refused {
 			return b.fatal(err)
 		}
-		b.Log.Warn("Slack does not answer auth.test; trying again", "err", err)
+		b.trouble.Warn("Slack does not answer auth.test; trying again", "", "err", err)
 		sleep(ctx, max(wait, backoff(failures, 200*time.Millisecond, 5*time.Second)))
 	}
 }

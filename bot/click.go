@@ -88,7 +88,6 @@ func (b *Bot) click(ctx context.Context, k click) (*message, error) {
 	result = clickResult(err == nil, err)
 	switch {
 	case err == nil:
-		b.Log.Info(string(want.kind), "case", c.Number, "user", k.by.ID)
 		return nil, nil
 	case errors.Is(err, journal.ErrExpired):
 		return words("Too late: #%d has just expired, nothing was closed. Send the command again if the room must still be closed.", c.Number), nil
@@ -134,9 +133,6 @@ func (b *Bot) tryAgain(ctx context.Context, old journal.Case, k click) (*message
 		return words("Try again is no longer offered for #%d; nothing was done. Send the command again if the room must be closed.", c.Number), false, nil
 	case err != nil:
 		return nil, false, err
-	}
-	if isNew {
-		b.Log.Info("requested again", "case", c.Number, "again_of", old.Number, "user", k.by.ID)
 	}
 	b.requesters.remember(c.Number, k.responseURL, b.now())
 	return nil, isNew, nil

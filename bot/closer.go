@@ -95,8 +95,10 @@ func (b *Bot) closeRooms(ctx context.Context) error {
 	for {
 		again, err := c.next(ctx)
 		if err != nil && ctx.Err() == nil {
-			b.Log.Error("looking for a case to close failed", "err", err)
+			b.trouble.Error("looking for a case to close failed", "", "err", err)
 			sleep(ctx, time.Second)
+		} else if err == nil {
+			b.trouble.Over("looking for a case to close failed", "")
 		}
 		resetTimer(timer, again, b.now(), lookEvery)
 		select {
@@ -436,7 +438,6 @@ func (c *closer) record(ctx context.Context, cs journal.Case, drafts ...journal.
 		c.Log.Error("what became of a call is not recorded", "case", cs.Number, "err", err)
 		return cs, false
 	}
-	c.Log.Info(string(after.State), "case", cs.Number, "entry", string(drafts[len(drafts)-1].Kind))
 	return after, true
 }
 

@@ -94,7 +94,6 @@ func (b *Bot) command(ctx context.Context, cmd command) (message, *journal.Case)
 	result = metrics.Known
 	if isNew {
 		result = metrics.Recorded
-		b.Log.Info("requested", "case", c.Number, "user", c.Requester, "channel", c.From)
 	}
 	return b.requested(ctx, c, isNew), &c
 }

@@ -18,7 +18,9 @@ func (b *Bot) keepDeadlines(ctx context.Context) error {
 	for {
 		next, err := b.Journal.Expire(ctx)
 		if err != nil && ctx.Err() == nil {
-			b.Log.Error("expiring cases failed", "err", err)
+			b.trouble.Error("expiring cases failed", "", "err", err)
+		} else if err == nil {
+			b.trouble.Over("expiring cases failed", "")
 		}
 		resetTimer(timer, next, b.now(), lookEvery)
 		select {

@@ -167,7 +167,7 @@ func (b *Bot) readGroup(ctx context.Context, id string) error {
 	users, err := b.Slack.GetUserGroupMembersContext(ctx, id)
 	if err != nil {
 		if ctx.Err() != context.Canceled {
-			b.Log.Warn("a user group could not be read: its members may soon be refused", "group", id, "err", err)
+			b.trouble.Warn("a user group could not be read: its members may soon be refused", id, "group", id, "err", err)
 		}
 		if fate, _ := fateOf(err); fate == refused {
 			return nil
@@ -177,6 +177,7 @@ func (b *Bot) readGroup(ctx context.Context, id string) error {
 	b.directory.mu.Lock()
 	defer b.directory.mu.Unlock()
 	b.directory.groups[id] = groupMembers{users, b.now()}
+	b.trouble.Over("a user group could not be read: its members may soon be refused", id)
 	return nil
 }
 
@@ -222,12 +223,14 @@ func (b *Bot) readAccount(ctx context.Context, id string) error {
 	u, err := b.Slack.GetUserInfoContext(ctx, id)
 	if err != nil {
 		if ctx.Err() != context.Canceled {
-			b.Log.Warn("an account could not be looked up", "user", id, "err", err)
+			b.trouble.Warn("an account could not be looked up", id, "user", id, "err", err)
 		}
 		if fate, _ := fateOf(err); fate != refused {
 			return err
 		}
 		u = &slack.User{} // Slack knows no such user: nobody can act as it; ask again later
+	} else {
+		b.trouble.Over("an account could not be looked up", id)
 	}
 	b.directory.mu.Lock()
 	defer b.directory.mu.Unlock()

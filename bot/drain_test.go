@@ -26,7 +26,7 @@ func TestDrainUnderLoad(t *testing.T) {
 	if os.Getenv("ZEGOCLOSE_TEST_LONG") != "" {
 		times = 50
 	}
-	h := newHouse(t, with("MAX_PENDING_PER_USER=0", "LOG_LEVEL=info", "CONFIRM_TIMEOUT=10m"))
+	h := newHouse(t, with("MAX_PENDING_PER_USER=0", "LOG_LEVEL=info", "CONFIRM_TIMEOUT=10m", "ZEGO_TIMEOUT=5s"))
 	var mu sync.Mutex
 	asked := make(map[string]slacksim.Outcome) // by room
 	confirmed := make(map[string]bool)

@@ -32,6 +32,7 @@ func (b *Bot) drawCards(ctx context.Context) error {
 			var pause time.Duration
 			if pause, err = e.drawCard(ctx, c, card); err == nil {
 				failures = 0
+				b.trouble.Over("a card has to wait to be drawn again", "")
 				sleep(ctx, pause)
 				if ctx.Err() == nil {
 					continue
@@ -46,7 +47,7 @@ func (b *Bot) drawCards(ctx context.Context) error {
 		}
 		if err != nil {
 			failures++
-			b.Log.Warn("a card has to wait to be drawn again", "case", c.Number, "err", err)
+			b.trouble.Warn("a card has to wait to be drawn again", "", "case", c.Number, "err", err)
 			sleep(ctx, backoff(failures, time.Second, maxPause))
 			continue
 		}

@@ -57,7 +57,9 @@ func (b *Bot) sendPosts(ctx context.Context) error {
 		scanned := time.Now()
 		channels, next, err := b.Journal.Channels(ctx)
 		if err != nil && ctx.Err() == nil {
-			b.Log.Error("looking for posts failed", "err", err)
+			b.trouble.Error("looking for posts failed", "", "err", err)
+		} else if err == nil {
+			b.trouble.Over("looking for posts failed", "")
 		}
 		for _, ch := range channels {
 			if !running[ch] && ctx.Err() == nil {
@@ -105,7 +107,7 @@ func (b *Bot) lane(ctx context.Context, channel string) error {
 		c, unfinished, ok, err := b.Journal.NextPost(ctx, channel)
 		if err != nil || !ok {
 			if err != nil && ctx.Err() == nil {
-				b.Log.Error("looking for the next post failed", "channel", channel, "err", err)
+				b.trouble.Error("looking for the next post failed", channel, "channel", channel, "err", err)
 				sleep(ctx, time.Second)
 			}
 			return nil // the caller looks again
@@ -124,12 +126,14 @@ func (b *Bot) lane(ctx context.Context, channel string) error {
 			return err
 		case err != nil:
 			if ctx.Err() == nil {
-				b.Log.Warn("a post has to wait", "case", c.Number, "channel", channel, "err", err)
+				b.trouble.Warn("a post has to wait", channel, "case", c.Number, "channel", channel, "err", err)
 			}
 			failures++
 			pause = max(pause, backoff(failures, time.Second, maxPause))
 		default:
 			failures = 0
+			b.trouble.Over("a post has to wait", channel)
+			b.trouble.Over("looking for the next post failed", channel)
 		}
 		sleep(ctx, pause)
 	}
@@ -243,7 +247,7 @@ func (b *Bot) notSent(ctx context.Context, c journal.Case, p journal.Post, cause
 	switch fate {
 	case tooFast:
 		// Certainly not in Slack: the lane waits, and the same post leaves first.
-		b.Log.Info("Slack asks to wait", "channel", p.Channel, "wait", wait)
+		b.Log.Debug("Slack asks to wait", "channel", p.Channel, "wait", wait)
 		return wait, b.insist(ctx, "recording that a post waits", func(ctx context.Context) error {
 			return b.Journal.NotSent(ctx, p, b.now().Add(wait), "Slack asked to wait")
 		})

@@ -39,7 +39,10 @@ func (runCommand) Run(ctx context.Context, w *world) error {
 		defer probes.close()
 	}
 
-	jrnl, err := journal.Open(ctx, journal.Config{Path: c.DatabaseURL, LockWait: c.LockWait, Recheck: c.SlackRecheck, Log: log, Committed: m.Committed})
+	jrnl, err := journal.Open(ctx, journal.Config{Path: c.DatabaseURL, LockWait: c.LockWait, Recheck: c.SlackRecheck, Log: log, Committed: func(took time.Duration, entries []journal.Entry, err error) {
+		m.Committed(took, entries, err)
+		logSteps(log, entries)
+	}})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // told to stop while another process held the journal
@@ -71,6 +74,37 @@ func (runCommand) Run(ctx context.Context, w *world) error {
 	})
 	probes.watch(ctx, b)
 	return b.Run(ctx)
+}
+
+// logSteps writes one line for each step of a case: for what is on disk, and nothing else.
+func logSteps(log *slog.Logger, entries []journal.Entry) {
+	for _, e := range entries {
+		if e.Case == 0 {
+			continue
+		}
+		attrs := []any{"case", e.Case, "entry", e.Number}
+		add := func(name, value string) {
+			if value != "" {
+				attrs = append(attrs, name, value)
+			}
+		}
+		f := e.Facts
+		add("user", f.By)
+		add("channel", f.Channel)
+		add("outcome", string(f.Outcome))
+		add("why", f.Why)
+		add("effect", f.Effect)
+		if f.Code != nil {
+			attrs = append(attrs, "code", *f.Code)
+		}
+		if f.Call > 0 {
+			attrs = append(attrs, "call", f.Call)
+		}
+		if f.Took > 0 {
+			attrs = append(attrs, "took", (time.Duration(f.Took) * time.Microsecond).Round(time.Millisecond))
+		}
+		log.Info(string(e.Kind), attrs...)
+	}
 }
 
 // closeJournal does not wait for a disk that does not answer: what was acknowledged is on
