@@ -14,9 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"zegoclose/bot"
 	"zegoclose/internal/app"
+	"zegoclose/internal/audit"
+	"zegoclose/internal/journal"
 	"zegoclose/internal/slacksim"
 
+	"github.com/slack-go/slack"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -291,4 +295,34 @@ func (h *house) call(method string, form map[string]string) {
 	body, err := io.ReadAll(res.Body)
 	require.NoError(h.t, err)
 	require.Contains(h.t, string(body), `"ok":true`)
+}
+
+// What Slack does not show yet, or refuses, is told too, once it is old enough.
+func TestReconcileTellsWhatIsNotShown(t *testing.T) {
+	h := openHouse(t)
+	h.zego.Login("live-42", "ann")
+	first := h.asks(h.alice, "live-42")
+	second := h.asks(h.alice, "other")
+	h.slack.Inject(slacksim.Fault{Method: "chat.postMessage", Error: "restricted_action", Count: 1})
+	h.press(h.alice, first, cancel)
+	h.eventually("the reply is refused", func() bool { return h.count(`SELECT count(*) FROM posts WHERE state = 'undeliverable'`) == 1 })
+	h.slack.Inject(slacksim.Fault{Method: "chat.postMessage", Status: 503})
+	h.press(h.alice, second, cancel)
+	h.eventually("the reply is in doubt", func() bool { return h.count(`SELECT count(*) FROM posts WHERE state = 'doubt'`) == 1 })
+	h.stop()
+
+	exit, out := h.audit("reconcile")
+	assert.Equal(t, 1, exit)
+	assert.Contains(t, out, "UNDELIVERABLE case #1, entries 4–5: Slack refused the reply for good")
+	assert.Contains(t, out, "1 posts are a few minutes old and may still be on their way")
+
+	r, err := journal.OpenReader(t.Context(), h.db)
+	require.NoError(t, err)
+	defer r.Close()
+	api := &audit.API{Client: slack.New(h.slack.BotToken(), slack.OptionAPIURL(h.slack.APIURL()))}
+	report, err := audit.Reconcile(t.Context(), r, api, audit.Comparison{Now: time.Now().Add(time.Hour), Words: bot.Words, Version: bot.Wording})
+	require.NoError(t, err)
+	require.Len(t, report.Findings, 2)
+	assert.Contains(t, report.Findings[1].String(), "UNPOSTED case #2")
+	assert.Contains(t, report.Findings[1].String(), "the reply is not in Slack, as far as the journal knows (doubt since")
 }

@@ -65,18 +65,23 @@ func TestReviewerLooksAround(t *testing.T) {
 	h.asks(h.bob, "a&b")
 
 	for text, facts := range map[string][]string{
-		"room live-42":          {"Cases of room live-42: 1", "#1", "Closed live-42", "spam", "card"},
-		"room a&amp;b":          {"Cases of room a&b: 1", "#2", "pending"},
-		"room nothing":          {"Cases of room nothing: none."},
-		"user <@U0ALICE|alice>": {"Cases of @alice: 1", "#1"},
-		"user U0BOB":            {"Cases of @bob: 1", "#2"},
-		"user bob":              {"Say who with an @mention"},
-		"today":                 {"Cases since", ": 2", "#2", "#1"},
-		"case 99":               {"There is no case #99"},
-		"case #1":               {"requested by @alice; reason: spam", "confirmed by @alice", "attempted; call 1", "code 0", "[ Reviewed ]", "[ Contest ]", "last hash "},
-		"case 2":                {"requested by @bob", "pending"},
-		"":                      {"/zego-audit room <roomId>", "Cases of @carol: none."},
-		"nonsense":              {"/zego-audit room <roomId>"},
+		"room live-42":               {"Cases of room live-42: 1", "#1", "Closed live-42", "spam", "card"},
+		"room a&amp;b":               {"Cases of room a&b: 1", "#2", "pending"},
+		"room nothing":               {"Cases of room nothing: none."},
+		"room <#C0OPS|ops>":          {"Cases of room #ops: none."},
+		"room <!channel>":            {"Cases of room @channel: none."},
+		"room <@U0BOB|bob>":          {"Cases of room @bob: none."},
+		"room <http://a.b|a.b>":      {"Cases of room a.b: none."},
+		"room <http://a.b/?x&amp;y>": {"Cases of room http://a.b/?x&y: none."},
+		"user <@U0ALICE|alice>":      {"Cases of @alice: 1", "#1"},
+		"user U0BOB":                 {"Cases of @bob: 1", "#2"},
+		"user bob":                   {"Say who with an @mention"},
+		"today":                      {"Cases since", ": 2", "#2", "#1"},
+		"case 99":                    {"There is no case #99"},
+		"case #1":                    {"requested by @alice; reason: spam", "confirmed by @alice", "attempted; call 1", "code 0", "[ Reviewed ]", "[ Contest ]", "last hash "},
+		"case 2":                     {"requested by @bob", "pending"},
+		"":                           {"/zego-audit room <roomId>", "Cases of @carol: none."},
+		"nonsense":                   {"/zego-audit room <roomId>"},
 	} {
 		shown, _ := h.reviews(carol, text)
 		for _, fact := range facts {

@@ -69,6 +69,8 @@ type Comparison struct {
 	// Version is that of the wording: posts with another one are not compared by text.
 	Words   func(journal.Case, journal.Post) string
 	Version int
+
+	Progress func(messages, all int64) // all is 0: nobody knows; may be nil
 }
 
 // onItsWay is how long a post may take before it counts as not made.
@@ -258,7 +260,9 @@ func (r *reconciler) channel(ctx context.Context, src Source, ch *channelPosts) 
 		if err != nil {
 			return err
 		}
-		r.Messages++
+		if r.Messages++; r.Progress != nil {
+			r.Progress(int64(r.Messages), 0)
+		}
 		if ch.byTS[m.TS] != nil || m.Meta != nil && m.Meta.Event == Event || r.isBot(m) || r.self == (Self{}) && m.BotID != "" || looksLikeOurs(m) {
 			all = append(all, m)
 		}

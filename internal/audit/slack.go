@@ -86,29 +86,40 @@ func (a *API) call(ctx context.Context, do func() error) error {
 	if a.Pace == nil {
 		a.Pace = rate.NewLimiter(rate.Every(1200*time.Millisecond), 20)
 	}
-	for {
+	for failures := 0; ; {
 		if err := a.Pace.Wait(ctx); err != nil {
 			return err
 		}
 		err := do()
-		limited, ok := errors.AsType[*slack.RateLimitedError](err)
-		if !ok {
+		pause := time.Second
+		if limited, ok := errors.AsType[*slack.RateLimitedError](err); ok {
+			pause = max(pause, limited.RetryAfter)
+		} else if _, ok := errors.AsType[slack.SlackErrorResponse](err); ok || err == nil || ctx.Err() != nil {
+			return err
+		} else if failures++; failures > retries { // reading twice does no harm
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(max(limited.RetryAfter, time.Second)):
+		case <-time.After(pause):
 		}
 	}
 }
 
-const pageLength = 200
+const (
+	pageLength = 200
+	retries    = 3 // after a failure to reach Slack
+)
 
 // Messages pages through conversations.history, then through the threads.
 func (a *API) Messages(ctx context.Context, channel string, since time.Time, parents []string, thread func(Message) bool) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		var threads []string
+		known := make(map[string]bool, len(parents))
+		for _, ts := range parents {
+			known[ts] = true
+		}
 		for cursor := ""; ; {
 			var page *slack.GetConversationHistoryResponse
 			err := a.call(ctx, func() (err error) {
@@ -122,7 +133,7 @@ func (a *API) Messages(ctx context.Context, channel string, since time.Time, par
 			}
 			for _, s := range page.Messages {
 				m := fromAPI(channel, s)
-				if s.ReplyCount > 0 && thread(m) && !slices.Contains(parents, m.TS) {
+				if s.ReplyCount > 0 && thread(m) && !known[m.TS] {
 					threads = append(threads, m.TS)
 				}
 				if !yield(m, nil) {
@@ -133,7 +144,7 @@ func (a *API) Messages(ctx context.Context, channel string, since time.Time, par
 				break
 			}
 		}
-		for _, ts := range append(parents, threads...) {
+		for _, ts := range slices.Concat(parents, threads) {
 			if !a.thread(ctx, channel, ts, false, yield) {
 				return
 			}

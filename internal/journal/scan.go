@@ -3,6 +3,7 @@ package journal
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // quickFacts reads from a body what a [Course] needs, several times faster than [decode].
@@ -38,11 +39,16 @@ func quickString(s string) (text, rest string, ok bool) {
 	if !strings.HasPrefix(s, `"`) {
 		return "", s, false
 	}
-	end := strings.IndexAny(s[1:], `"\`)
-	if end < 0 || s[1+end] == '\\' {
-		return "", s, false
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			text = s[1:i]
+			return text, s[i+1:], utf8.ValidString(text)
+		case c == '\\' || c < ' ':
+			return "", s, false
+		}
 	}
-	return s[1 : 1+end], s[2+end:], true
+	return "", s, false
 }
 
 // quickValue takes a string, a number or a literal off the front of s. Strings come with
@@ -65,7 +71,7 @@ func (f *Facts) set(key, value string) bool {
 	number := func(to *int64) bool {
 		n, err := strconv.ParseInt(value, 10, 64)
 		*to = n
-		return err == nil
+		return err == nil && strconv.FormatInt(n, 10) == value
 	}
 	var n int64
 	switch key {
