@@ -28,6 +28,7 @@ type auditCommand struct {
 	Export exportCommand `cmd:"" help:"Write cases, or entries, as CSV or JSON lines."`
 
 	Reconcile reconcileCommand `cmd:"" help:"Compare the journal with what Slack shows."`
+	Backup    backupCommand    `cmd:"" help:"Copy the journal to a new file, also while the bot runs."`
 }
 
 // errFindings means that the record is not right; what is wrong has been printed.
@@ -38,17 +39,23 @@ type whichJournal struct {
 	Journal string `placeholder:"FILE" help:"The journal to read; default DATABASE_URL."`
 }
 
+// path is where the journal is.
+func (f whichJournal) path(w *world) (string, error) {
+	if f.Journal != "" {
+		return f.Journal, nil
+	}
+	vars := env.ToMap(w.environ)
+	if problem := fromFile(vars, "DATABASE_URL"); problem != "" {
+		return "", &configError{[]string{problem}}
+	}
+	return cmp.Or(strings.TrimSpace(vars["DATABASE_URL"]), "zegoclose.db"), nil
+}
+
 // open opens the journal for reading only.
 func (f whichJournal) open(ctx context.Context, w *world) (*journal.Reader, error) {
-	path := f.Journal
-	if path == "" {
-		vars := env.ToMap(w.environ)
-		if problem := fromFile(vars, "DATABASE_URL"); problem != "" {
-			return nil, &configError{[]string{problem}}
-		}
-		if path = strings.TrimSpace(vars["DATABASE_URL"]); path == "" {
-			path = "zegoclose.db"
-		}
+	path, err := f.path(w)
+	if err != nil {
+		return nil, err
 	}
 	r, err := journal.OpenReader(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
