@@ -25,8 +25,11 @@ const (
 	mallory = "U0MALLORY"
 	guest   = "U0GUEST"
 
-	ops     = "C0LIVEOPS"
-	partner = "C0PARTNER"
+	ops     = "C0LIVEOPS" // public, with the bot
+	partner = "C0PARTNER" // shared with another company, with the bot
+	random  = "C0RANDOM"  // public, without the bot
+	mods    = "C0MODS"    // private, with the bot
+	audit   = "C0AUDIT"   // for all cards, if the bot is set so
 )
 
 // settleWorkspace brings people and channels into a workspace.
@@ -38,6 +41,14 @@ func settleWorkspace(w *slacksim.Workspace) {
 	w.AddChannel(slacksim.Channel{ID: ops, Name: "live-ops", BotMember: true})
 	w.AddChannel(slacksim.Channel{ID: partner, Name: "with-partner", BotMember: true, ExtShared: true,
 		Members: []string{alice, bob, mallory, guest}})
+	w.AddChannel(slacksim.Channel{ID: random, Name: "random"})
+	w.AddChannel(slacksim.Channel{ID: mods, Name: "moderators", Kind: slacksim.Private, BotMember: true, Members: []string{alice, bob}})
+	w.AddChannel(slacksim.Channel{ID: audit, Name: "zego-audit", BotMember: true})
+}
+
+// scopes are what manifest.yaml asks for.
+func scopes() []string {
+	return []string{"commands", "chat:write", "users:read", "usergroups:read", "channels:read", "groups:read", "channels:history", "groups:history"}
 }
 
 const (
@@ -83,7 +94,7 @@ func newHouse(log io.Writer) (h *house, err error) {
 		}
 	}
 	// Slack's limits are off: one scene shows them, the others need not wait for them.
-	h.slack, err = slacksim.New(slacksim.Config{Limits: slacksim.Unlimited(), Connections: connections})
+	h.slack, err = slacksim.New(slacksim.Config{Limits: slacksim.Unlimited(), Connections: connections, BotName: "zegoclose", Scopes: scopes()})
 	if err != nil {
 		return nil, err
 	}

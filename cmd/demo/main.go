@@ -1,17 +1,23 @@
 // Command demo shows zegoclose at work on one machine, without an account, a network, a
 // setting or a file of yours.
 //
-//	go run ./cmd/demo               plays a conversation in the terminal (as does -play)
+//	go run ./cmd/demo               a workspace in the browser, on this machine only
+//	go run ./cmd/demo -play         plays a conversation in the terminal
 //	go run ./cmd/demo -serve slack  runs the simulated Slack workspace alone, for anybody's client
 //	go run ./cmd/demo -serve zego   runs the simulated ZEGO alone
 //
 // A house (house.go) is a simulated workspace, a simulated ZEGO, the people in both, and
 // the true bot between them: a child process of this same executable that runs internal/app
-// and knows nothing but its real variables (botproc.go). What is played in it is a list of
-// scenes (scenes.go, play.go), written with the few things that people can do (people.go)
-// and what happens in ZEGO's rooms (rooms.go), and printed as the channel would show it
-// (screen.go). At the end three records must tell the same story, Slack's, the journal's
-// and ZEGO's (records.go), or the exit code is 1.
+// and knows nothing but its real variables (botproc.go).
+//
+// The page (page.go, and the files in page/) shows the workspace as its people see it, and
+// what is behind it, live (live.go): people act in it (deeds.go), things break (trouble.go),
+// the bot is killed and started (keeper.go), the journal grows (tail.go).
+//
+// What is played in the terminal is a list of scenes (scenes.go, play.go), written with the
+// few things that people can do (people.go) and what happens in ZEGO's rooms (rooms.go), and
+// printed as the channel would show it (screen.go). At the end three records must tell the
+// same story, Slack's, the journal's and ZEGO's (records.go), or the exit code is 1.
 package main
 
 import (
@@ -46,9 +52,9 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	play := flags.Bool("play", false, "play a conversation in the terminal (the default)")
+	play := flags.Bool("play", false, "play a conversation in the terminal")
 	what := flags.String("serve", "", "run one simulator alone: `slack` or zego")
-	addr := flags.String("addr", "", "with -serve: loopback `address` to listen on (default "+slackAddr+" or "+zegoAddr+")")
+	addr := flags.String("addr", "", "loopback `address` to listen on (default "+pageAddr+"; with -serve "+slackAddr+" or "+zegoAddr+")")
 	verbose := flags.Bool("v", false, "with -play: the bot's own log, to standard error")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -61,22 +67,27 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	case *play && *what != "":
 		fmt.Fprintln(stderr, "demo: -play and -serve are two things; choose one")
 		return exitUsage
-	case *addr != "" && *what == "":
-		fmt.Fprintln(stderr, "demo: -addr goes with -serve slack or -serve zego")
+	case *play && *addr != "":
+		fmt.Fprintln(stderr, "demo: -play listens nowhere; -addr goes with the page and with -serve")
+		return exitUsage
+	case *verbose && !*play:
+		fmt.Fprintln(stderr, "demo: -v goes with -play")
 		return exitUsage
 	}
 
 	var err error
-	switch *what {
-	case "":
+	switch {
+	case *play:
 		var botLog io.Writer
 		if *verbose {
 			botLog = stderr
 		}
 		err = perform(ctx, newScreen(stdout, environ), botLog)
-	case "slack":
+	case *what == "":
+		err = servePage(ctx, *addr, stdout, environ)
+	case *what == "slack":
 		err = serveSlack(ctx, *addr, stdout)
-	case "zego":
+	case *what == "zego":
 		err = serveZego(ctx, *addr, stdout)
 	default:
 		fmt.Fprintf(stderr, "demo: -serve %q is neither slack nor zego\n", *what)

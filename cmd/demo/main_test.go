@@ -24,7 +24,9 @@ func TestMain(m *testing.M) {
 	if isBot(os.Environ()) || os.Getenv("DEMO_UNDER_TEST") != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	closeBrowser()
+	os.Exit(code)
 }
 
 // demo is the program with these arguments, and a directory for its temporary files.
@@ -67,7 +69,7 @@ func TestPlay(t *testing.T) {
 
 func TestInterruptedPlayLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	cmd, tmp := demo(t)
+	cmd, tmp := demo(t, "-play")
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	var stderr bytes.Buffer
@@ -232,7 +234,10 @@ func TestWrongUse(t *testing.T) {
 		{"ZEGO on a taken port", []string{"-serve", "zego", "-addr", taken.Addr().String()}, exitProblem, "-addr 127.0.0.1:0 (any free port)"},
 		{"another simulator", []string{"-serve", "teams"}, exitUsage, "neither slack nor zego"},
 		{"both", []string{"-play", "-serve", "zego"}, exitUsage, "choose one"},
-		{"an address without -serve", []string{"-addr", "127.0.0.1:0"}, exitUsage, "-addr goes with -serve"},
+		{"an address for a play", []string{"-play", "-addr", "127.0.0.1:0"}, exitUsage, "-addr goes with"},
+		{"the page for everybody", []string{"-addr", "0.0.0.0:7072"}, exitProblem, "can be reached from other machines"},
+		{"the page on a taken port", []string{"-addr", taken.Addr().String()}, exitProblem, "is taken"},
+		{"a log without a play", []string{"-v"}, exitUsage, "-v goes with -play"},
 		{"a stray word", []string{"play"}, exitUsage, "unexpected"},
 	}
 	for _, tt := range tests {
