@@ -176,9 +176,12 @@ func (c reconcileCommand) Run(ctx context.Context, w *world) error {
 		return err
 	}
 	defer r.Close()
+	bar := newProgress(w, "messages read")
 	report, err := audit.Reconcile(ctx, r, src, audit.Comparison{
 		Since: c.Since.Time, Channel: c.Channel, Now: time.Now(), Words: bot.Words, Version: bot.Wording,
+		Progress: bar.show,
 	})
+	bar.clear()
 	if r.Disturbed() {
 		return errDisturbed
 	}
@@ -233,15 +236,15 @@ type online struct{ *audit.API }
 func (online) Close() error { return nil }
 
 func (reconcileCommand) print(out io.Writer, r audit.Report) {
-	fmt.Fprintf(out, "journal %s: %d posts in %d channels, %d messages looked at; %d posts match\n", r.Journal, r.Posts, len(r.Channels), r.Messages, r.Matching)
+	fmt.Fprintf(out, "journal %s: channels %s, %d messages looked at; of %d posts %d match\n", r.Journal, strings.Join(r.Channels, " "), r.Messages, r.Posts, r.Matching)
 	if r.OnTheWay > 0 {
-		fmt.Fprintf(out, "%d posts are a few minutes old and may still be on their way\n", r.OnTheWay)
+		fmt.Fprintf(out, "%d of them a few minutes old and perhaps still on the way\n", r.OnTheWay)
 	}
 	if r.Reworded > 0 {
-		fmt.Fprintf(out, "%d posts were worded by another release: their text was not compared, all else was\n", r.Reworded)
+		fmt.Fprintf(out, "%d of them worded by another release: their text was not compared, all else was\n", r.Reworded)
 	}
 	if r.Untold > 0 {
-		fmt.Fprintf(out, "%d posts come without metadata in this export: compared by place, author and text\n", r.Untold)
+		fmt.Fprintf(out, "%d of them without metadata in this export: compared by place, author and text\n", r.Untold)
 	}
 	if len(r.Findings) == 0 {
 		fmt.Fprintln(out, "agreed: Slack shows what the journal says, and nothing else that looks like it")
