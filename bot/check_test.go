@@ -70,6 +70,14 @@ func TestCheckAllGreen(t *testing.T) {
 		"✔ command and buttons: not used lately; the proof is to type /zego-close help in Slack, which answers at once",
 	}, all)
 
+	doc, err := os.ReadFile("../docs/operating.md")
+	require.NoError(t, err)
+	for _, l := range all {
+		if !strings.HasPrefix(l, "✔ disk: ") {
+			assert.Contains(t, string(doc), strings.Replace(l, h.db, "zegoclose.db", 1)+"\n", "docs/operating.md shows the same")
+		}
+	}
+
 	left, err := os.ReadDir(filepath.Dir(h.db))
 	require.NoError(t, err)
 	assert.Empty(t, left, "nothing was made")
