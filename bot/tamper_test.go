@@ -196,3 +196,38 @@ func TestEveryColumnIsProtected(t *testing.T) {
 	}
 	assert.ElementsMatch(t, unchecked, unseen)
 }
+
+// Files that are no journal, or only pieces of one, are told so in a sentence.
+func TestAuditOfWhatIsNoJournal(t *testing.T) {
+	h := history(t)
+	h.settled()
+	h.stop()
+	whole, err := os.ReadFile(h.db)
+	require.NoError(t, err)
+	garbled := append([]byte(nil), whole...)
+	for i := len(garbled) / 2; i < len(garbled)/2+5000; i++ {
+		garbled[i] ^= 0x55
+	}
+	dir := t.TempDir()
+	for name, c := range map[string]struct {
+		content []byte
+		exit    int
+		says    string
+	}{
+		"cut":     {whole[:len(whole)/2], 1, "damaged"},
+		"garbled": {garbled, 1, "damaged"},
+		"text":    {[]byte("hello"), 1, "damaged"},
+		"empty":   {nil, 1, "this is not a journal of zegoclose"},
+	} {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, c.content, 0o600))
+		for _, command := range []string{"verify", "export", "reconcile"} {
+			exit, out := h.audit(command, "-journal", path)
+			assert.Equal(t, c.exit, exit, "%s of %s: %s", command, name, out)
+			assert.Contains(t, out, c.says, "%s of %s", command, name)
+		}
+	}
+	exit, out := h.audit("verify", "-journal", filepath.Join(dir, "none"))
+	assert.Equal(t, 2, exit)
+	assert.Contains(t, out, "there is no journal")
+}

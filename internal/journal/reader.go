@@ -34,42 +34,37 @@ type Head struct {
 
 // OpenReader opens the journal at path. It never makes a file.
 func OpenReader(ctx context.Context, path string) (*Reader, error) {
-	r, err := openReader(ctx, path)
-	if err != nil {
+	r := &Reader{path: path}
+	if err := r.open(ctx); err != nil {
+		r.Close()
 		return nil, fmt.Errorf("opening journal %s for reading: %w", path, err)
 	}
 	return r, nil
 }
 
-func openReader(ctx context.Context, path string) (r *Reader, err error) {
-	r = &Reader{path: path}
-	info, err := os.Stat(path)
+func (r *Reader) open(ctx context.Context) error {
+	info, err := os.Stat(r.path)
 	if err != nil {
-		return nil, errors.Unwrap(err) // the path is in the message already
+		return errors.Unwrap(err) // the path is in the message already
 	}
-	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(r.path + "-wal"); errors.Is(err, fs.ErrNotExist) {
 		r.quiet = info
 	}
-	if r.db, err = auditSQLite(path, r.quiet != nil); err != nil {
-		return nil, err
+	if r.db, err = auditSQLite(r.path, r.quiet != nil); err != nil {
+		return err
 	}
-	defer func() {
-		if err != nil {
-			r.Close()
-		}
-	}()
 	if r.conn, err = r.db.Conn(ctx); err != nil {
-		return nil, damagedIf(err)
+		return damagedIf(err)
 	}
 	if _, err = r.conn.ExecContext(ctx, beginRead); err != nil {
-		return nil, damagedIf(err)
+		return damagedIf(err)
 	}
 	var tables int // the first query is what fixes the moment
 	err = r.conn.QueryRowContext(ctx, hasTables).Scan(&tables)
 	if err == nil && tables < 4 {
 		err = errors.New("this is not a journal of zegoclose")
 	}
-	return r, damagedIf(err)
+	return damagedIf(err)
 }
 
 func damagedIf(err error) error {
@@ -97,7 +92,10 @@ func (r *Reader) Close() error {
 		r.conn.ExecContext(context.Background(), `ROLLBACK`)
 		err = r.conn.Close()
 	}
-	return errors.Join(err, r.db.Close())
+	if r.db != nil {
+		err = errors.Join(err, r.db.Close())
+	}
+	return err
 }
 
 // Head returns the head row.
