@@ -269,5 +269,7 @@ func (w *Workspace) connectionsOpen(c *call) (answer, *apiError) {
 	return answer{"url": w.newTicket(c)}, nil
 }
 
-// isCommand reports whether the app has this slash command.
-func (w *Workspace) isCommand(name string) bool { return slices.Contains(w.cfg.Commands, name) }
+// isCommand reports whether the app has this slash command, and the permission to have any.
+func (w *Workspace) isCommand(name string) bool {
+	return w.granted("commands") && slices.Contains(w.cfg.Commands, name)
+}
