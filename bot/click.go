@@ -66,9 +66,9 @@ func (b *Bot) click(ctx context.Context, k click) (*message, error) {
 	if errors.Is(err, journal.ErrNoCase) {
 		return words("The bot does not know this card; nothing was done. Send the command again."), nil
 	}
-	if err != nil {
+	if err != nil { // nothing but a look
 		result = metrics.Unrecorded
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", journal.ErrNotRecorded, err)
 	}
 	if d := b.decide(want.want, k.by, c.From, c.Requester, commandAge); !d.Allowed {
 		result = metrics.Refused

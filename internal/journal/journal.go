@@ -89,6 +89,7 @@ type Journal struct {
 	stopped chan struct{} // closed when the writer has returned
 	commits atomic.Int64  // transactions made
 	failing atomic.Pointer[error]
+	damaged atomic.Pointer[error]     // set once and for all
 	since   atomic.Pointer[time.Time] // when the transaction under way began
 
 	committed func(took time.Duration, entries []Entry, err error)
@@ -138,9 +139,13 @@ func open(ctx context.Context, c Config, lock *fileLock) (*Journal, error) {
 	if err == nil {
 		j.read, err = readSQLite(c.Path)
 	}
+	var disk files
+	if err == nil {
+		disk, err = lookAtFiles(c.Path)
+	}
 	if err != nil {
 		write.Close()
-		if corrupt(err) {
+		if corrupt(err) && !errors.Is(err, ErrDamaged) {
 			err = fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 		return nil, fmt.Errorf("opening journal %s: %w", c.Path, err)
@@ -155,7 +160,7 @@ func open(ctx context.Context, c Config, lock *fileLock) (*Journal, error) {
 		lock.unlock()
 		return err
 	})
-	w := &writer{j: j, conn: conn, stmts: make(map[string]*sql.Stmt)}
+	w := &writer{j: j, conn: conn, disk: disk, stmts: make(map[string]*sql.Stmt)}
 	go w.run()
 	logKeeper.Go(func() { j.keepLogShort(j.stopped) })
 	return j, nil
@@ -264,8 +269,11 @@ func (j *Journal) ID() string { return j.id }
 
 // Failing returns why the journal cannot be written to at present, or not soon enough for
 // anybody to wait for, or nil if it can. While it cannot, the writer tries again by itself
-// every second.
+// every second. Of a journal that has been found damaged it says so until it is closed.
 func (j *Journal) Failing() error {
+	if p := j.damaged.Load(); p != nil {
+		return *p
+	}
 	if began := j.since.Load(); began != nil && time.Since(*began) > slow {
 		return tooSlow(time.Since(*began))
 	}

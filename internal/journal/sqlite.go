@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -40,6 +41,45 @@ func openSQLite(path string) (*sql.DB, error) {
 	}
 	db.SetMaxOpenConns(1)
 	return db, nil
+}
+
+// files are the journal's file and its write-ahead log, as they were when last looked at.
+type files struct {
+	path    string
+	db, log fs.FileInfo // log is nil if there was none
+}
+
+func lookAtFiles(path string) (f files, err error) {
+	f.path = path
+	if f.db, err = os.Stat(path); err != nil {
+		return f, err
+	}
+	if f.log, err = os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		return f, nil
+	}
+	return f, err
+}
+
+// check reports whether what lies at the journal's path is no longer what was opened there.
+// SQLite goes on writing to a file that has been removed, and takes from its memory what has
+// been cut off: all that would be lost with the process, and nobody would know.
+func (f *files) check() error {
+	now, err := lookAtFiles(f.path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the journal's file is gone: %w", err)
+	case !os.SameFile(now.db, f.db):
+		return errors.New("another file has taken the place of the journal's")
+	case now.db.Size() < f.db.Size():
+		return fmt.Errorf("%w: its file has been cut from %d bytes to %d", ErrDamaged, f.db.Size(), now.db.Size())
+	case f.log != nil && (now.log == nil || !os.SameFile(now.log, f.log)):
+		return errors.New("the journal's write-ahead log is gone")
+	}
+	f.db = now.db
+	if f.log == nil {
+		f.log = now.log
+	}
+	return nil
 }
 
 // keepLogShort moves what has been committed from the write-ahead log into the file, beside

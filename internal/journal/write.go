@@ -120,6 +120,7 @@ func (op *writeOp) finish(err error) (left bool) {
 type writer struct {
 	j     *Journal
 	conn  *sql.Conn
+	disk  files
 	stmts map[string]*sql.Stmt // prepared once each
 	undo  []*writeOp           // to be made before anything else
 }
@@ -258,6 +259,9 @@ var errNotBegun = errors.New("the journal is busy or out of reach")
 
 // begin opens the transaction and reads the head row.
 func (w *writer) begin(t *txn) error {
+	if err := w.disk.check(); err != nil {
+		return fmt.Errorf("%w: %w: %w", ErrNotRecorded, errNotBegun, err)
+	}
 	if err := t.exec(beginWrite); err != nil {
 		return fmt.Errorf("%w: %w: %w", ErrNotRecorded, errNotBegun, err)
 	}
@@ -294,6 +298,10 @@ func (w *writer) note(err error) {
 	before := w.j.failing.Load()
 	if err != nil {
 		w.j.failing.Store(&err)
+		if (corrupt(err) || errors.Is(err, ErrDamaged)) && w.j.damaged.CompareAndSwap(nil, &err) {
+			w.j.log.Error("the journal is damaged: stop the bot, ask `zegoclose audit verify` what is lost, restore a backup", "err", err)
+			return
+		}
 		if before == nil {
 			w.j.log.Error("the journal cannot be relied on for now; what it does not record is not done", "err", err)
 		}
