@@ -18,7 +18,7 @@ import (
 
 // botScopes are the permissions in manifest.yaml, and what the bot calls with each.
 var botScopes = []struct{ scope, why string }{
-	{"commands", "/zego-close"},
+	{"commands", "/zego-close, /zego-audit"},
 	{"chat:write", "chat.postMessage, chat.update"},
 	{"users:read", "users.info"},
 	{"usergroups:read", "usergroups.users.list"},
@@ -360,9 +360,19 @@ func (k *checker) checkChannel(ctx context.Context, id, variable string, posts b
 	}
 }
 
-// users and groups are everybody whom the settings name.
-func (k *checker) users() []string  { return k.AllowedUsers }
-func (k *checker) groups() []string { return k.AllowedUserGroups }
+// users and groups are everybody whom the settings name: who may close, who may review.
+func (k *checker) users() []string  { return both(k.AllowedUsers, k.reviewers().Users) }
+func (k *checker) groups() []string { return both(k.AllowedUserGroups, k.reviewers().Groups) }
+
+func both(a, b []string) []string {
+	all := slices.Clone(a)
+	for _, id := range b {
+		if !slices.Contains(all, id) {
+			all = append(all, id)
+		}
+	}
+	return all
+}
 
 func (k *checker) checkUsers(ctx context.Context) {
 	for _, id := range k.users() {
