@@ -26,6 +26,7 @@ type settings struct {
 	Brief bool `json:"brief"` // cards expire after ten seconds
 }
 
+// variables are those of the bot on the page.
 func (s settings) variables() []string {
 	v := []string{
 		"ZEGO_CLOSE_INTERVAL=1100ms", // as in production, so that what waits can be seen

@@ -164,8 +164,9 @@ function entry(e) {
   return el("li", { value: String(e.number), class: e.wrong ? "bad" : "" },
     el("details", {},
       el("summary", {},
-        el("span", { class: "n" }, String(e.number)), el("b", { class: "kind" }, e.kind), el("span", { class: "about" }, e.case ? `#${e.case}` : ""),
-        el("span", { class: "what" }, gist(e)), el("time", { datetime: e.time }, timeSeconds(at)), el("code", { class: "hash", title: e.hash }, e.hash.slice(0, 8))),
+        el("span", { class: "n" }, String(e.number)), el("span", { class: "kind" }, el("b", {}, e.kind), e.case ? ` #${e.case}` : ""),
+        el("time", { datetime: e.time }, timeSeconds(at)), el("code", { class: "hash", title: e.hash }, e.hash.slice(0, 8)),
+        gist(e) && el("span", { class: "what" }, gist(e))),
       el("pre", { tabindex: "0" }, JSON.stringify(e.facts, null, 2)),
       el("p", { class: "hashes" }, "before ", el("code", {}, e.prev || "–"), el("br"), "this ", el("code", {}, e.hash)),
       e.wrong && el("p", { class: "bad" }, e.wrong)));
@@ -207,11 +208,11 @@ function makeBreak() {
   const ways = zegoWays.map(([how, label, about]) => {
     const radio = el("input", { type: "radio", name: "zego", value: how, onchange: () => send("/fault", { what: "zego", how }) });
     broken.zego.set(how, radio);
-    return el("label", { class: "option" }, radio, el("span", {}, el("b", {}, label), about && el("span", { class: "quiet" }, about)));
+    return el("label", { class: "option" }, radio, el("span", {}, el("b", {}, label), " ", about && el("span", { class: "quiet" }, about)));
   });
   const toggle = (label, about, change) => {
     const box = el("input", { type: "checkbox", role: "switch", onchange: () => change(box.checked) });
-    return [box, el("label", { class: "option" }, box, el("span", {}, el("b", {}, label), el("span", { class: "quiet" }, about)))];
+    return [box, el("label", { class: "option" }, box, el("span", {}, el("b", {}, label), " ", el("span", { class: "quiet" }, about)))];
   };
   const [limit, limitLabel] = toggle("Refuses posts", "429, again and again, until this is off", (on) => send("/fault", { what: "limit", on }));
   const [journal, journalLabel] = toggle("Cannot be written", "another program holds its lock", (on) => send("/fault", { what: "journal", on }));

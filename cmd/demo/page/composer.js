@@ -21,7 +21,7 @@ export function makeComposer({ inThread = false, onsent = () => {} } = {}) {
 
   function changed() {
     box.style.height = "auto";
-    box.style.height = Math.min(box.scrollHeight, 160) + "px";
+    if (box.isConnected) box.style.height = Math.min(box.scrollHeight, 160) + "px";
     setText(error, "");
     const text = box.value;
     const typing = text.startsWith("/") && command.name.startsWith(text) && text !== command.name + " ";

@@ -5,6 +5,12 @@ import { draw, textObject } from "./blocks.js";
 import { mrkdwn } from "./text.js";
 import { avatarClass, inChannel, messagesOf, nameOf, world } from "./world.js";
 
+const whenIdle = window.requestIdleCallback ?? ((f) => setTimeout(f, 10));
+
+// How many messages are drawn at once. A channel's newest come first; older ones follow while
+// nothing else is to do.
+const batch = 150;
+
 // A Conversation is a list of messages on the page. It holds no more than it shows, and puts
 // each message where it belongs by its ts.
 export class Conversation {
@@ -12,24 +18,36 @@ export class Conversation {
     this.list = list;
     this.options = options; // shows(message), openThread(ts), inThread
     this.items = new Map(); // by ts
-    this.filling = false;
+    this.older = []; // messages that are still to be drawn, oldest first
   }
 
   // fill shows these messages and no others.
   fill(messages) {
-    const shown = messages.filter((m) => this.options.shows(m)).sort((a, b) => (a.ts < b.ts ? -1 : 1));
+    this.older = messages.filter((m) => this.options.shows(m)).sort((a, b) => (a.ts < b.ts ? -1 : 1));
     this.items.clear();
     this.list.setAttribute("aria-live", "off"); // what was there before is no news
+    this.list.replaceChildren();
+    this.drawOlder();
+    requestAnimationFrame(() => this.list.setAttribute("aria-live", "polite"));
+  }
+
+  // drawOlder draws the newest of those that are still to be drawn, above the others.
+  drawOlder() {
+    const some = this.older.splice(-batch);
     const fragment = document.createDocumentFragment();
     let last = null;
-    for (const m of shown) {
-      const item = this.draw(m, last);
-      this.items.set(m.ts, item);
-      fragment.append(item);
-      last = item;
+    for (const { channel, ts } of some) {
+      const m = messagesOf(channel).get(ts); // as it is by now
+      if (!m || !this.options.shows(m)) continue;
+      last = this.draw(m, last);
+      this.items.set(ts, last);
+      fragment.append(last);
     }
-    this.list.replaceChildren(fragment);
-    requestAnimationFrame(() => this.list.setAttribute("aria-live", "polite"));
+    this.list.prepend(fragment);
+    if (this.older.length > 0) {
+      const rest = this.older;
+      whenIdle(() => this.older === rest && this.drawOlder());
+    }
   }
 
   // put shows one message, new or changed.
@@ -47,6 +65,7 @@ export class Conversation {
       if (focused) (item.querySelector(`[data-focus="${focused}"]`) ?? item.querySelector("button"))?.focus();
       return;
     }
+    if (m.ts <= this.older.at(-1)?.ts) return; // its time will come
     let next = null;
     let last = this.list.lastElementChild;
     while (last && last.dataset.ts > m.ts) {
@@ -69,6 +88,7 @@ export class Conversation {
 
   // show brings a message into view and lights it up.
   show(ts) {
+    while (this.older.length > 0) this.drawOlder();
     const item = this.items.get(ts);
     if (!item) return false;
     item.scrollIntoView({ block: "center" });
@@ -167,7 +187,17 @@ export function describeChannel(c) {
   return ["#" + c.name, words.join(" · ")];
 }
 
-// whereIs says in a word what sort of channel c is, for the list.
+// introduce is what stands above the first message.
+export function introduce(c) {
+  if (!c) return "";
+  if (c.kind === "im") return "Direct messages between you and the app. It answers commands here, and writes when a channel would not take its message.";
+  if (c.shared) return `#${c.name} is shared with another company, whose people see every card in it.`;
+  if (!c.bot) return `This is where #${c.name} begins. The bot has not been invited.`;
+  if (c.kind === "private") return `This is where #${c.name} begins. It is private; the bot has been invited.`;
+  return `This is where #${c.name} begins. Whoever reads it reads the record: each card is one request, and its thread says what became of it.`;
+}
+
+// channelMark says what sort of channel c is, for the list.
 export function channelMark(c) {
   if (c.kind === "private") return [icon("lock"), "private"];
   return ["#", "public"];

@@ -3,7 +3,7 @@
 import { byId, el, keyed, setText, toast } from "./dom.js";
 import { choose, drawBehind, drawStories, prepare } from "./behind.js";
 import { makeComposer } from "./composer.js";
-import { Conversation, channelMark, channelMessages, describeChannel, forgetPresses, setThreadAbout, showsInChannel, showsInThread } from "./conversation.js";
+import { Conversation, channelMark, channelMessages, describeChannel, forgetPresses, introduce, setThreadAbout, showsInChannel, showsInThread } from "./conversation.js";
 import { inChannel, messagesOf, setTitle, world } from "./world.js";
 
 const address = new URL(location.href);
@@ -107,6 +107,7 @@ function drawChannels() {
   const [name, about] = describeChannel(world.channels.get(world.channel));
   setText(byId("channel-name"), name);
   setText(byId("channel-about"), about);
+  setText(byId("intro"), introduce(world.channels.get(world.channel)));
 }
 
 // ---- who one is -------------------------------------------------------------------------

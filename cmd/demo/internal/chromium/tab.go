@@ -200,6 +200,11 @@ func (t *Tab) Click(selector, label string) {
 // Type clicks into a box and types.
 func (t *Tab) Type(selector, text string) {
 	t.Click(selector, "")
+	t.Write(text)
+}
+
+// Write types where the focus is.
+func (t *Tab) Write(text string) {
 	call(t, input.InsertText, input.InsertTextParams{Text: text})
 }
 
