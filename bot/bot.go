@@ -15,7 +15,8 @@
 //
 //	poster.go     sends cards and replies, one lane a channel
 //	editor.go     draws cards again
-//	closer.go     claims confirmed cases and calls ZEGO, never twice for one case
+//	closer.go     claims confirmed cases and calls ZEGO, never twice for one case, at the
+//	              pace that ZEGO allows (pace.go); unclear.go is what follows a lost answer
 //	checkpoint.go sums up each day or week in the audit channel
 //	deadlines.go  expires what nobody confirmed, or could not be attempted in time
 //	directory.go  reads from Slack who is in the allowed groups
