@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"zegoclose/internal/slacksim"
 )
@@ -146,4 +148,24 @@ func (s *site) populate() {
 	s.come("live-42", 119)
 	s.zego.Login("live-43", "fay", "gil", "hal")
 	s.zego.Login("live-44", "ida")
+}
+
+// bustle lets people come and go until the house is closed.
+func (s *site) bustle() {
+	for {
+		select {
+		case <-time.After(1500*time.Millisecond + rand.N(3*time.Second)):
+		case <-s.over:
+			return
+		}
+		rooms := s.zego.Rooms()
+		if len(rooms) == 0 {
+			continue
+		}
+		r := rooms[rand.IntN(len(rooms))]
+		if n := 1 - 2*rand.IntN(2); n > 0 || len(r.Users) > 2 {
+			s.come(r.ID, n)
+			s.notify()
+		}
+	}
 }

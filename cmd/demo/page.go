@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"os/exec"
@@ -24,7 +23,10 @@ import (
 // pageAddr is where the page listens unless -addr says otherwise, or it is taken.
 const pageAddr = "127.0.0.1:7072"
 
-//go:embed page
+//go:embed page/index.html
+var indexPage string
+
+//go:embed page/*.js page/*.css page/*.svg page/icons/*.svg
 var pageFiles embed.FS
 
 // site serves the page: the workspace as its people see it, and what is behind it. Whoever
@@ -52,6 +54,7 @@ func servePage(ctx context.Context, addr string, out io.Writer, environ []string
 	}
 	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 32 << 10}
 	go server.Serve(listener)
+	go s.bustle()
 	address := "http://" + s.host + "/"
 	fmt.Fprintf(out, "A Slack workspace, ZEGO's rooms and the true bot between them, in the browser:\n\n  %s\n\nCtrl-C ends it and leaves nothing behind.\n", address)
 	if isTerminal(out) {
@@ -65,7 +68,7 @@ func servePage(ctx context.Context, addr string, out io.Writer, environ []string
 
 // newSite builds a house with a bot that is being started.
 func newSite(host string) (*site, error) {
-	index, err := template.ParseFS(pageFiles, "page/index.html")
+	index, err := template.New("index").Parse(indexPage)
 	if err != nil {
 		return nil, err
 	}
@@ -129,8 +132,7 @@ func openBrowser(address string, environ []string) {
 func (s *site) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.serveIndex)
-	files, _ := fs.Sub(pageFiles, "page")
-	mux.Handle("GET /page/", http.StripPrefix("/page/", http.FileServerFS(files)))
+	mux.Handle("GET /page/", http.FileServerFS(pageFiles))
 	mux.HandleFunc("GET /live", s.live)
 	mux.HandleFunc("POST /type", deed(s.typeText))
 	mux.HandleFunc("POST /click", deed(s.click))

@@ -27,8 +27,10 @@ export function setText(e, text) {
   if (e.textContent !== text) e.textContent = text;
 }
 
+const focusable = (e) => [...e.querySelectorAll("button, a, input, summary")];
+
 // keyed brings the children of a list into line with items: one element for each, kept while
-// its version stays the same.
+// its version stays the same. The focus stays where it is.
 export function keyed(parent, items, keyOf, versionOf, make) {
   const old = new Map([...parent.children].map((e) => [e.dataset.key, e]));
   let at = parent.firstElementChild;
@@ -40,7 +42,9 @@ export function keyed(parent, items, keyOf, versionOf, make) {
     if (e && e.dataset.version !== version) {
       const fresh = make(item);
       if (at === e) at = fresh;
+      const focus = focusable(e).indexOf(document.activeElement);
       e.replaceWith(fresh);
+      focusable(fresh)[focus]?.focus();
       e = fresh;
     } else if (!e) {
       e = make(item);

@@ -183,6 +183,7 @@ function connect() {
   on("zego", (z) => {
     world.zego = z;
     drawBehind();
+    if (!fresh) guide();
   });
   on("journal", (news) => {
     const j = world.journal;
@@ -249,7 +250,8 @@ function guide() {
   } else if (composer.text() === first.text) {
     [say, label, act] = ["Now press Enter.", "", null];
   } else {
-    [say, label, act] = ["Try it: there is spam in the room live-42, and 124 people are watching. Close it.", "Type the command for me", () => composer.set(first.text)];
+    const n = world.zego?.rooms.find((r) => r.id === "live-42")?.people ?? 0;
+    [say, label, act] = [`Try it: there is spam in the room live-42, and ${n} people are watching. Close it.`, "Type the command for me", () => composer.set(first.text)];
   }
   box.hidden = false;
   setText(byId("guide-text"), say);

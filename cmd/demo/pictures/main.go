@@ -127,7 +127,7 @@ func take(browser context.Context, exe, scheme string, keep func(name string, pn
 	t.Reads("#messages", "Closed live-42")
 	t.Click("#messages .replies", "")
 	t.Reads("#replies", "Closed by ZEGO")
-	t.Size(1180, 460, false)
+	t.Size(1180, 500, false)
 	picture("thread", "#thread")
 	t.Size(1180, 820, false)
 
