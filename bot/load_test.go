@@ -134,13 +134,13 @@ func (c *crowd) remembersLittle() {
 	assert.Less(c.t, peak, maxResident)
 }
 
-// A thousand people press return at the same moment, and Slack takes one message a second
-// in each channel.
+// A thousand commands at the same moment, and Slack takes few messages a second in each
+// channel.
 func TestLoadBurstOfCommands(t *testing.T) {
 	const n = 1000
-	channels, limits := 50, slacksim.Limits{PostsPerMinute: -1}
+	channels, limits := 50, slacksim.Limits{PostEvery: time.Second / 4, PostsPerMinute: -1}
 	if long() {
-		channels, limits = 100, slacksim.Limits{} // and 600 messages a minute in all
+		channels, limits = 100, slacksim.Limits{} // one a second, and 600 a minute in all
 	}
 	c := newCrowd(t, 100, channels, slackLike(func(sc *slacksim.Config) { sc.Limits = limits }))
 	var ds []*slacksim.Delivery
