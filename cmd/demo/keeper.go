@@ -44,9 +44,11 @@ func (s settings) variables() []string {
 
 func newKeeper(h *house) *keeper { return &keeper{h: h, turn: make(chan struct{}, 1)} }
 
-// do lets f have its turn, in the background.
-func (k *keeper) do(f func() error) {
+// do lets f have its turn, in the background. The channel is closed when it is over.
+func (k *keeper) do(f func() error) <-chan struct{} {
+	over := make(chan struct{})
 	k.work.Go(func() {
+		defer close(over)
 		k.turn <- struct{}{}
 		defer func() { <-k.turn }()
 		err := f()
@@ -58,6 +60,7 @@ func (k *keeper) do(f func() error) {
 		k.mu.Unlock()
 		k.h.notify()
 	})
+	return over
 }
 
 // wait returns when nothing is under way any more.
@@ -130,8 +133,10 @@ type order struct {
 	Set *settings `json:"set"` // with restart: new settings
 }
 
-func (s *site) control(_ context.Context, o order) (sent, error) {
+// control answers when what was asked for has been done, or has come to nothing.
+func (s *site) control(ctx context.Context, o order) (sent, error) {
 	k := s.keeper
+	var over <-chan struct{}
 	if o.Set != nil {
 		k.mu.Lock()
 		k.set = *o.Set
@@ -139,11 +144,11 @@ func (s *site) control(_ context.Context, o order) (sent, error) {
 	}
 	switch o.Do {
 	case "start":
-		k.do(k.start)
+		over = k.do(k.start)
 	case "kill":
-		k.do(k.kill)
+		over = k.do(k.kill)
 	case "restart":
-		k.do(func() error {
+		over = k.do(func() error {
 			if k.alive() {
 				if err := k.stop(); err != nil {
 					return err
@@ -153,6 +158,10 @@ func (s *site) control(_ context.Context, o order) (sent, error) {
 		})
 	default:
 		return sent{}, refuse(http.StatusBadRequest, "the bot can be started, restarted and killed")
+	}
+	select {
+	case <-over:
+	case <-ctx.Done():
 	}
 	return sent{}, nil
 }

@@ -6,6 +6,8 @@
 //	go run ./cmd/demo -serve slack  runs the simulated Slack workspace alone, for anybody's client
 //	go run ./cmd/demo -serve zego   runs the simulated ZEGO alone
 //
+// The pictures of the page in the documentation are made by go run ./cmd/demo/pictures.
+//
 // A house (house.go) is a simulated workspace, a simulated ZEGO, the people in both, and
 // the true bot between them: a child process of this same executable that runs internal/app
 // and knows nothing but its real variables (botproc.go).

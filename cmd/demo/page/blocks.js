@@ -32,7 +32,7 @@ function block(b, pressable) {
     case "markdown":
       return el("div", { class: "block text" }, b.text ?? "");
   }
-  return el("div", { class: "block unknown" }, `[a ${b.type} block, which this page does not draw]`);
+  return el("div", { class: "block undrawn" }, `[a ${b.type} block, which this page does not draw]`);
 }
 
 function element(e, b, pressable) {
@@ -41,11 +41,11 @@ function element(e, b, pressable) {
     case "mrkdwn":
       return el("span", { class: "text" }, textObject(e));
     case "image":
-      return el("span", { class: "unknown" }, `[image: ${e.alt_text ?? ""}]`); // would be an external request
+      return el("span", { class: "undrawn" }, `[image: ${e.alt_text ?? ""}]`); // would be an external request
     case "button":
       return pressable ? pressable(e, b) : el("button", { type: "button", class: "button", disabled: true }, textObject(e.text));
   }
-  return el("span", { class: "unknown" }, `[${e.type}]`);
+  return el("span", { class: "undrawn" }, `[${e.type}]`);
 }
 
 export function textObject(t) {

@@ -112,7 +112,7 @@ export class Conversation {
     return el("li",
       { class: ["message", again ? "again" : "", first ? "first" : "", m.private ? "private" : "", app ? "app" : ""].join(" "), data: { ts: m.ts, user: m.user, ...(m.private ? { private: "1" } : {}) } },
       m.private && el("p", { class: "only" }, icon("eye"), "Only visible to you"),
-      el("span", { class: avatarClass(m.user) + (app ? " bot" : ""), "aria-hidden": "true" }, app ? "Z" : name.slice(0, 1).toUpperCase()),
+      el("span", { class: avatarClass(m.user) + (m.app ? " bot" : ""), "aria-hidden": "true" }, m.app ? "Z" : name.slice(0, 1).toUpperCase()),
       el("div", { class: "body" },
         el("p", { class: "by" },
           el("b", { class: "name" }, name),

@@ -226,12 +226,11 @@ function guide() {
   const cases = [...world.journal.cases.values()].filter((c) => c.requester === world.as);
   const ended = cases.find((c) => ["closed", "absent", "failed", "unknown", "cancelled", "expired"].includes(c.state));
   const pending = cases.find((c) => c.state === "pending");
-  const cards = channelMessages().filter((m) => m.app && !m.private && m.thread !== "" && m.blocks);
-  const card = cards.findLast((m) => !m.thread || m.thread === m.ts);
+  const card = channelMessages().findLast((m) => m.app && !m.private && m.blocks && inChannel(m));
   shownThread ||= Boolean(world.thread && ended);
   let say, label, act;
   if (shownThread) {
-    [say, label, act] = ["That was it: asked, confirmed, closed, and recorded for whoever asks later.", "More to try", () => {
+    [say, label, act] = ["That was it: asked, confirmed, and recorded for whoever asks later.", "More to try", () => {
       sessionStorage.setItem("guided", "1");
       openThread("");
       choose("tab-try", true);

@@ -1,7 +1,5 @@
 // What this page knows: people, channels, messages, and what is behind them.
 
-import { setText } from "./dom.js";
-
 const root = document.documentElement;
 
 export const world = {
@@ -47,5 +45,4 @@ export function avatarClass(id) {
 export function setTitle() {
   const c = world.channels.get(world.channel);
   document.title = (c ? (c.kind === "im" ? "zegoclose" : "#" + c.name) + " · " : "") + "@" + nameOf(world.as) + " · zegoclose, a local workspace";
-  setText(document.querySelector("title"), document.title);
 }
