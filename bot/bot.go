@@ -251,6 +251,9 @@ func (b *Bot) identify(ctx context.Context) error {
 		callCtx, cancel := context.WithTimeout(ctx, b.SlackTimeout)
 		r, err := b.Slack.AuthTestContext(callCtx)
 		cancel()
+		if err == nil && (r.TeamID == "" || r.UserID == "") {
+			err = errNoAnswer
+		}
 		if err == nil {
 			b.identity.Store(&identity{team: r.TeamID, org: r.EnterpriseID, user: r.UserID, botID: r.BotID, url: r.URL})
 			close(b.known)

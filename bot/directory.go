@@ -107,6 +107,9 @@ func (b *Bot) lookUpChannel(ctx context.Context, id string) (external bool, err 
 	var ch *slack.Channel
 	err = b.info.pass(ctx, func() (err error) {
 		ch, err = b.Slack.GetConversationInfoContext(ctx, &slack.GetConversationInfoInput{ChannelID: id})
+		if err == nil && ch.ID == "" {
+			err = errNoAnswer
+		}
 		return err
 	})
 	if err != nil {
@@ -221,6 +224,9 @@ func (b *Bot) readAccount(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, b.SlackTimeout)
 	defer cancel()
 	u, err := b.Slack.GetUserInfoContext(ctx, id)
+	if err == nil && u.ID == "" {
+		err = errNoAnswer
+	}
 	if err != nil {
 		if ctx.Err() != context.Canceled {
 			b.trouble.Warn("an account could not be looked up", id, "user", id, "err", err)

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,23 +16,22 @@ type editor struct {
 	started time.Time           // what was due before may have been sent by a process that died
 	late    map[int64]time.Time // by the card's first entry: until when an earlier edit may arrive
 	gone    map[int64]bool      // by the same: cards that somebody has deleted
+	failed  map[int64]int       // by the same: how often in a row it could not be drawn
 }
 
 // drawCards keeps the cards up to date until ctx ends. A card is a view: drawing it twice
 // does no harm, steps in between are skipped, and Slack's limit on edits (tier 3) never
 // holds up a post.
 func (b *Bot) drawCards(ctx context.Context) error {
-	e := &editor{Bot: b, started: b.now(), late: make(map[int64]time.Time), gone: make(map[int64]bool)}
+	e := &editor{Bot: b, started: b.now(), late: make(map[int64]time.Time), gone: make(map[int64]bool), failed: make(map[int64]int)}
 	changed := b.Journal.Watch(journal.Edits)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	failures := 0
 	for {
 		c, card, ok, again, err := b.Journal.NextEdit(ctx)
 		if err == nil && ok {
 			var pause time.Duration
 			if pause, err = e.drawCard(ctx, c, card); err == nil {
-				failures = 0
 				b.trouble.Over("a card has to wait to be drawn again", "")
 				sleep(ctx, pause)
 				if ctx.Err() == nil {
@@ -46,9 +46,8 @@ func (b *Bot) drawCards(ctx context.Context) error {
 			return err
 		}
 		if err != nil {
-			failures++
 			b.trouble.Warn("a card has to wait to be drawn again", "", "case", c.Number, "err", err)
-			sleep(ctx, backoff(failures, time.Second, maxPause))
+			sleep(ctx, backoff(max(1, len(e.failed)), time.Second, maxPause))
 			continue
 		}
 		resetTimer(timer, again, b.now(), lookEvery)
@@ -74,7 +73,10 @@ func (e *editor) drawCard(ctx context.Context, c journal.Case, card journal.Post
 	}
 	callCtx, cancel := context.WithTimeout(ctx, e.SlackTimeout)
 	defer cancel()
-	_, _, _, err = e.Slack.UpdateMessageContext(callCtx, card.Channel, card.TS, contents(m)...)
+	_, ts, _, err := e.Slack.UpdateMessageContext(callCtx, card.Channel, card.TS, contents(m)...)
+	if err == nil && ts == "" {
+		err = errNoAnswer
+	}
 	if err != nil {
 		fate, wait := fateOf(err)
 		switch fate {
@@ -91,7 +93,7 @@ func (e *editor) drawCard(ctx context.Context, c journal.Case, card journal.Post
 			e.late[card.First] = e.now().Add(e.PostRecheck)
 			fallthrough
 		default:
-			return 0, fmt.Errorf("drawing a card: %w", err)
+			return 0, e.notDrawn(ctx, card, err)
 		}
 	}
 	return 0, e.drawn(ctx, c, card, redraw)
@@ -99,10 +101,19 @@ func (e *editor) drawCard(ctx context.Context, c journal.Case, card journal.Post
 
 // drawn records that nothing is left to draw before redraw, unless something happens.
 func (e *editor) drawn(ctx context.Context, c journal.Case, card journal.Post, redraw time.Time) error {
+	delete(e.failed, card.First)
 	seen := c.Entries[len(c.Entries)-1].Number
 	return e.insist(context.WithoutCancel(ctx), "recording what a card shows", func(ctx context.Context) error {
 		return e.Journal.Edited(ctx, card, seen, redraw)
 	})
+}
+
+// notDrawn puts off a card that could not be drawn, so that it does not hold up the others:
+// Slack may fail on one message, or in one channel, alone.
+func (e *editor) notDrawn(ctx context.Context, card journal.Post, cause error) error {
+	e.failed[card.First]++
+	later := e.now().Add(backoff(e.failed[card.First], time.Second, maxPause))
+	return errors.Join(fmt.Errorf("drawing a card: %w", cause), e.Journal.Edited(ctx, card, card.Seen, later))
 }
 
 // again returns when the card, drawn now, must be drawn again though nothing happens; the

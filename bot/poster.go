@@ -31,12 +31,7 @@ const metadataEvent = "zegoclose_post"
 // a channel in which Slack asks to wait does not hold up another.
 func (b *Bot) sendPosts(ctx context.Context) error {
 	select {
-	case <-b.known: // or it would not know its own posts when it looks for one
-	case <-ctx.Done():
-		return nil
-	}
-	select { // who does not know itself would not know its own posts either, and send them twice
-	case <-b.known:
+	case <-b.known: // or it would not know its own posts when it looks for them, and send them twice
 	case <-ctx.Done():
 		return nil
 	}
@@ -337,10 +332,16 @@ func (b *Bot) page(ctx context.Context, channel, thread, oldest, cursor string) 
 	if thread != "" {
 		messages, _, next, err := b.Slack.GetConversationRepliesContext(ctx, &slack.GetConversationRepliesParameters{
 			ChannelID: channel, Timestamp: thread, Oldest: oldest, Cursor: cursor, Limit: pageLength, IncludeAllMetadata: true})
+		if err == nil && cursor == "" && len(messages) == 0 { // the parent at least is in a thread
+			err = errNoAnswer
+		}
 		return messages, next, err
 	}
 	page, err := b.Slack.GetConversationHistoryContext(ctx, &slack.GetConversationHistoryParameters{
 		ChannelID: channel, Oldest: oldest, Cursor: cursor, Limit: pageLength, IncludeAllMetadata: true})
+	if err == nil && !page.Ok {
+		err = errNoAnswer
+	}
 	if err != nil {
 		return nil, "", err
 	}

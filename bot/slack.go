@@ -30,6 +30,10 @@ var (
 	tokenCodes    = []string{"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"}
 )
 
+// errNoAnswer is an answer with neither an error nor what was asked for, such as {}. slack-go
+// takes it for success.
+var errNoAnswer = errors.New("an answer of Slack's that says nothing")
+
 // fateOf tells what an error of slack-go says about the call, and how long Slack asks to
 // wait, if it does.
 func fateOf(err error) (fate, time.Duration) {
@@ -144,7 +148,7 @@ func (b *Bot) post(ctx context.Context, channel, thread string, m message, meta 
 	defer cancel()
 	_, ts, sent, err := b.Slack.PostMessageWithResponseContext(ctx, channel, opts...)
 	if err == nil && ts == "" {
-		err = errors.New("Slack's answer names no message")
+		err = errNoAnswer
 	}
 	return ts, sent.ThreadTimestamp == thread, err
 }
