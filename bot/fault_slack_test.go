@@ -36,8 +36,8 @@ func playEach(t *testing.T, cells []slackCell) {
 			few <- struct{}{}
 			defer func() { <-few }()
 			t.Run(cell.name, func(t *testing.T) {
-				// Slack gets half a second to answer; the doubt about what it did not answer lasts a little longer.
-				h := openHouse(t, append([]option{with("SLACK_TIMEOUT=500ms", "SLACK_RECHECK_AFTER=700ms", "ZEGO_TIMEOUT=5s")}, cell.options...)...)
+				// Slack gets less than a second to answer; the doubt about what it did not answer lasts a little longer.
+				h := openHouse(t, append([]option{with("SLACK_TIMEOUT=800ms", "SLACK_RECHECK_AFTER=1s", "ZEGO_TIMEOUT=5s")}, cell.options...)...)
 				h.zego.Login("live-42", "ann", "ben")
 				cell.play(h)
 				h.quiet()
@@ -109,6 +109,22 @@ func TestFaultSlackPosts(t *testing.T) {
 			}
 		}
 	}
+	cells = append(cells, slackCell{name: "an edit that never succeeds holds up no other", play: func(h *house) {
+		h.slack.AddChannel(slacksim.Channel{ID: "C0ELSE", Name: "elsewhere", BotMember: true})
+		fault := h.slack.Inject(slacksim.Fault{Method: "chat.update", Channel: "C0ELSE", Error: "internal_error"})
+		h.await(h.slack.Command(slacksim.Command{User: h.bob, Channel: "C0ELSE", Text: "other"}))
+		h.eventually("its card", func() bool { return h.slack.CountMessages("C0ELSE") == 1 })
+		other := h.slack.Messages("C0ELSE")[0]
+		h.press(h.bob, other, cancel)
+		h.eventually("its edit has failed three times", func() bool { return fault.Hits() >= 3 })
+		card := h.asks(h.alice, "live-42")
+		began := time.Now()
+		h.confirms(h.alice, card)
+		h.shows(card, "Closed live-42")
+		assert.Less(h.t, time.Since(began), 2*time.Second)
+		fault.Remove()
+		h.shows(other, "Cancelled: other")
+	}})
 	playEach(t, cells)
 }
 
@@ -189,9 +205,9 @@ func TestFaultSlackHistory(t *testing.T) {
 		closesAll(h)
 	})
 	for _, way := range []slacksim.Fault{
-		{Status: 500}, {Error: "internal_error"}, {Reset: true}, {Hang: true}, {Status: 200, Body: "<html>"},
+		{Status: 500}, {Error: "internal_error"}, {Reset: true}, {Hang: true}, {Status: 200, Body: "<html>"}, {Status: 200, Body: "{}"},
 	} {
-		name := fmt.Sprintf("%d%s%t%t", way.Status, way.Error, way.Reset, way.Hang)
+		name := faultName(way)
 		for _, post := range []string{"card", "reply"} {
 			cell("looking for the "+post+" fails, "+name, func(h *house) {
 				f, look := lost, way
@@ -315,7 +331,7 @@ func TestFaultSlackChannel(t *testing.T) {
 			h.slack.Inject(slacksim.Fault{Method: "chat.postMessage", Channel: h.ops, Delay: 300 * time.Millisecond, Count: 1})
 			h.types(h.alice, "live-42")
 			h.slack.UpdateChannel(h.ops, c.change)
-			h.hears(h.alice, "#1 was not shown, so nothing was closed")
+			h.hears(h.alice, "so nothing was closed")
 			h.hears(h.alice, c.remedy)
 			h.quiet()
 			assert.Equal(h.t, journal.StateCancelled, h.state(1))
@@ -394,16 +410,29 @@ func TestFaultSlackChannel(t *testing.T) {
 	playEach(t, cells)
 }
 
+// faultName says what a fault does, as part of a test's name.
+func faultName(f slacksim.Fault) string {
+	switch {
+	case f.Reset:
+		return "reset"
+	case f.Hang:
+		return "hang"
+	case f.Error != "":
+		return f.Error
+	}
+	return strings.TrimSpace(fmt.Sprintf("HTTP %d %s", f.Status, f.Body))
+}
+
 // TestFaultSlackLookups has Slack not tell about the channel, which must be known before a
 // card is shown there.
 func TestFaultSlackLookups(t *testing.T) {
 	t.Parallel()
 	var cells []slackCell
 	for _, way := range []slacksim.Fault{
-		{Status: 500}, {Error: "fatal_error"}, {Reset: true}, {Hang: true}, {Status: 200, Body: "<html>"},
+		{Status: 500}, {Error: "fatal_error"}, {Reset: true}, {Hang: true}, {Status: 200, Body: "<html>"}, {Status: 200, Body: "{}"},
 	} {
 		way.Method, way.Count = "conversations.info", 2
-		cells = append(cells, slackCell{name: fmt.Sprintf("twice %d%s%t%t", way.Status, way.Error, way.Reset, way.Hang), play: func(h *house) {
+		cells = append(cells, slackCell{name: "twice " + faultName(way), play: func(h *house) {
 			fault := h.slack.Inject(way)
 			closesAll(h)
 			assert.Equal(h.t, 2, fault.Hits())
@@ -439,7 +468,7 @@ func TestFaultSlackResponseURL(t *testing.T) {
 		{Status: 404, Body: "no_such_url"}, {Status: 500}, {Status: 429}, {Reset: true}, {Hang: true},
 	} {
 		way.Method = "response_url"
-		name := fmt.Sprintf("%d%t%t", way.Status, way.Reset, way.Hang)
+		name := faultName(way)
 		cells = append(cells,
 			slackCell{name: "to a clicker, " + name, play: func(h *house) {
 				fault := h.slack.Inject(way)
@@ -804,7 +833,8 @@ func TestFaultSlackStart(t *testing.T) {
 	})
 	t.Run("auth.test fails", func(t *testing.T) {
 		h := newHouse(t)
-		h.slack.Inject(slacksim.Fault{Method: "auth.test", Status: 503, Count: 3})
+		h.slack.Inject(slacksim.Fault{Method: "auth.test", Status: 503, Count: 2})
+		h.slack.Inject(slacksim.Fault{Method: "auth.test", Status: 200, Body: "{}", Count: 2})
 		h.start()
 		h.eventually("it is served", func() bool { return strings.Contains(h.types(h.alice, "live-42"), "#1") })
 		h.honest()
