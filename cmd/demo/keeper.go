@@ -17,6 +17,7 @@ type keeper struct {
 	doing  string // what is under way: starting, stopping; "" = nothing
 	bot    *bot   // the one that runs, as far as is known
 	set    settings
+	starts int    // how often it was started
 	failed string // why the last thing did not work
 }
 
@@ -78,6 +79,9 @@ func (k *keeper) start() error {
 		return nil
 	}
 	k.says("starting")
+	k.mu.Lock()
+	k.starts++
+	k.mu.Unlock()
 	return k.h.start(k.settings().variables()...)
 }
 
@@ -109,7 +113,8 @@ func (k *keeper) settings() settings {
 
 // botStatus is how the bot is, for the page.
 type botStatus struct {
-	State    string   `json:"state"` // running, starting, stopping, gone
+	State    string   `json:"state"`  // running, starting, stopping, gone
+	Starts   int      `json:"starts"` // which of its lives it is
 	Problem  string   `json:"problem,omitempty"`
 	Settings settings `json:"settings"`
 }
@@ -117,7 +122,7 @@ type botStatus struct {
 func (k *keeper) status() botStatus {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	st := botStatus{State: k.doing, Problem: k.failed, Settings: k.set}
+	st := botStatus{State: k.doing, Starts: k.starts, Problem: k.failed, Settings: k.set}
 	if st.State == "" {
 		st.State = "gone"
 		if k.bot != nil && k.bot.running() == nil {

@@ -243,6 +243,7 @@ function drawBreak() {
   const words = { running: "Bot running", starting: "Bot starting", stopping: "Bot stopping", gone: "No bot" };
   const pill = byId("bot");
   pill.dataset.state = s.bot.state;
+  pill.dataset.starts = s.bot.starts;
   setText(pill, words[s.bot.state] ?? s.bot.state);
   const count = Number(s.trouble.zego !== "") + Number(s.trouble.limit) + Number(s.trouble.journal) + Number(s.bot.state === "gone");
   setText(byId("break-count"), count ? String(count) : "");
