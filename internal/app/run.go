@@ -138,7 +138,7 @@ func slackTransport() http.RoundTripper {
 // newLogger writes coloured lines to a terminal and JSON to anything else.
 func newLogger(c config, w *world) *slog.Logger {
 	if c.LogFormat == "tint" || c.LogFormat == "auto" && isTerminal(w) {
-		return slog.New(tint.NewHandler(w.stderr, &tint.Options{Level: c.LogLevel, TimeFormat: "15:04:05.000", NoColor: !isTerminal(w)}))
+		return slog.New(tint.NewTextHandler(w.stderr, &tint.Options{Level: c.LogLevel, TimeFormat: "15:04:05.000", NoColor: !isTerminal(w)}))
 	}
 	return slog.New(slog.NewJSONHandler(w.stderr, &slog.HandlerOptions{Level: c.LogLevel}))
 }
