@@ -181,10 +181,10 @@ func (w *window) isTold(text string) {
 	w.must()
 }
 
-// opens opens the thread of the newest message that has one.
-func (w *window) opens(text string) {
+// opens opens the thread of a case and waits until it says something.
+func (w *window) opens(number int, text string) {
 	w.t.Helper()
-	w.Click("#messages .replies", "")
+	w.ClickIn(fmt.Sprintf("#%d  ", number), "#messages .replies", "")
 	w.Reads(replies, text)
 	w.must()
 }

@@ -113,7 +113,7 @@ func TestSecondThoughts(t *testing.T) {
 	w.reads("2 people")
 	w.presses("Cancel")
 	w.reads("#1  Cancelled: live-24, nothing closed")
-	w.opens("Cancelled by @alice")
+	w.opens(1, "Cancelled by @alice")
 	assert.Empty(t, g.executed())
 	assert.Equal(t, 2, g.zego.People("live-24"))
 }
@@ -126,7 +126,7 @@ func TestNobodyConfirms(t *testing.T) {
 	w.Shows(`#bot[data-starts="2"][data-state=running]`)
 	w.asks(1, "live-43 copyrighted music")
 	w.reads("#1  Expired: live-43, nothing closed")
-	w.opens("Expired")
+	w.opens(1, "Expired")
 	assert.Zero(t, w.Count("#messages .button"))
 	assert.Empty(t, g.executed())
 }
@@ -167,7 +167,7 @@ func TestRoomThatDoesNotExist(t *testing.T) {
 	w.asks(1, "live-4Z spam")
 	w.presses("Close room")
 	w.reads("#1  Nothing closed: ZEGO has no room live-4Z")
-	w.opens("ZEGO has no such room")
+	w.opens(1, "ZEGO has no such room")
 	assert.Empty(t, g.executed())
 }
 
@@ -335,7 +335,7 @@ func TestInjections(t *testing.T) {
 		w.presses("Close room")
 		w.reads(fmt.Sprintf("#%d  Closed", i+1))
 	}
-	w.opens("Reason: constructor")
+	w.opens(5, "Reason: constructor")
 	for _, tab := range []string{"zego", "journal"} {
 		w.tab(tab)
 		w.Shows("#panel-" + tab + " li")
@@ -396,7 +396,7 @@ func TestEphemeralMessagesAreForOneAndGoneAtReload(t *testing.T) {
 	assert.Zero(t, a.Count(".private"), "still there after reloading")
 	a.presses("Cancel")
 	a.reads("#1  Cancelled")
-	a.opens("Cancelled by @alice")
+	a.opens(1, "Cancelled by @alice")
 	a.Reload()
 	a.Shows("body[data-ready]")
 	a.Reads(replies, "Cancelled by @alice") // the thread is open again
@@ -506,7 +506,7 @@ func TestPhone(t *testing.T) {
 	fits("card")
 	w.presses("Close room")
 	w.reads("#1  Closed")
-	w.opens("Closed by ZEGO")
+	w.opens(1, "Closed by ZEGO")
 	fits("thread")
 	w.Click("#thread-close", "")
 	w.Click(".panes [data-to=behind]", "")
@@ -579,15 +579,14 @@ func TestAccessibility(t *testing.T) {
 		document.querySelector(".talk").append(bad);
 		return axe.run().then((r) => { bad.remove(); return r.violations[0]?.id ?? "nothing"; });
 	})()`), "axe sees what is wrong")
-	for _, scheme := range []string{"light", "dark"} {
+	for i, scheme := range []string{"light", "dark"} {
 		w.Scheme(scheme)
 		check(scheme + ", empty")
 		w.Say("#composer", "/zego-close live-43 spam *x*")
 		w.Shows("#messages .button.danger")
 		check(scheme + ", a card")
 		w.presses("Cancel")
-		w.Shows("#messages .replies")
-		w.opens("Cancelled by")
+		w.opens(i+1, "Cancelled by")
 		w.Size(1700, 900, false)
 		for _, tab := range []string{"try", "zego", "journal", "break"} {
 			w.tab(tab)
@@ -775,4 +774,13 @@ func TestManyMessages(t *testing.T) {
 	t.Logf("2,000 messages, from event to paint: median %v, 95%% %v, slowest %v", took[samples/2].Round(time.Millisecond/10), took[samples*95/100].Round(time.Millisecond/10), took[samples-1].Round(time.Millisecond/10))
 	assert.Less(t, took[samples/2], 500*time.Millisecond, "the median")
 	assert.True(t, chromium.Eval[bool](w.Tab, `((s) => Math.abs(s.scrollTop) < 2)(document.querySelector("#scroller"))`), "the newest message is in view")
+
+	// Who reads older ones is not carried away.
+	const where = `document.querySelectorAll("#messages > li")[1900].getBoundingClientRect().top`
+	chromium.Eval[bool](w.Tab, `(document.querySelectorAll("#messages > li")[1900].scrollIntoView(), true)`)
+	time.Sleep(200 * time.Millisecond) // until what came into view has its size
+	before := chromium.Eval[float64](w.Tab, where)
+	w.Until("window.paints[" + `"` + post() + `"` + "]")
+	assert.InDelta(t, before, chromium.Eval[float64](w.Tab, where), 2, "while reading older messages")
+	w.must()
 }

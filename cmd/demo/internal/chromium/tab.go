@@ -176,10 +176,16 @@ func (t *Tab) Shows(selector string) { t.Until("document.querySelector(" + quote
 
 // Click clicks with the mouse on the last element that fits a selector and bears the label,
 // if one is given, once it can be hit.
-func (t *Tab) Click(selector, label string) {
+func (t *Tab) Click(selector, label string) { t.ClickIn("", selector, label) }
+
+// ClickIn is Click inside a list item that contains some text.
+func (t *Tab) ClickIn(text, selector, label string) {
 	find := "[...document.querySelectorAll(" + quote(selector) + ")]"
 	if label != "" {
 		find += ".filter((e) => e.innerText.trim() === " + quote(label) + ")"
+	}
+	if text != "" {
+		find += ".filter((e) => e.closest('li')?.textContent.includes(" + quote(text) + "))"
 	}
 	const hit = `((e) => {
 		if (!e || e.disabled) return null;
