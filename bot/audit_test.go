@@ -199,7 +199,7 @@ func TestTamperingInSlackShows(t *testing.T) {
 			card := h.card(1)
 			c.tamper(h, card, h.slack.Thread(card.Channel, card.TS)[1])
 			exit, out := h.audit("verify")
-			assert.Zero(t, exit, "the journal by itself is sound")
+			assert.Zero(t, exit, "the journal by itself is sound: %s", out)
 
 			exit, out = h.audit("reconcile")
 			assert.Equal(t, 1, exit)

@@ -196,7 +196,7 @@ func (b *Bot) Ready() error {
 		return fmt.Errorf("the journal cannot be written: %w", err)
 	}
 	if b.identity.Load() == nil {
-		return errors.New("Slack has not answered auth.test yet")
+		return errors.New("auth.test has not been answered yet")
 	}
 	return nil
 }
@@ -327,6 +327,14 @@ func (b *Bot) insist(ctx context.Context, doing string, write func(context.Conte
 func (b *Bot) recoverPanic(doing string, attrs ...any) {
 	if p := recover(); p != nil {
 		b.Log.Error("a panic", append(attrs, "doing", doing, "panic", p, "stack", string(debug.Stack()))...)
+	}
+}
+
+// recovered makes a panic the error of the function that defers it: what it was doing fails,
+// and waits for its next try like after any failure, while everything else goes on.
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("a panic: %v\n%s", p, debug.Stack())
 	}
 }
 

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -125,6 +126,9 @@ func waitingLine(c journal.Case, turn time.Time) line {
 	if a := c.LastAnswer(); a.Effect == string(zego.NotDone) {
 		l = append(l, say(", not done yet: %s; trying again", a.Detail))
 	}
+	if c.Waits != "" {
+		l = append(l, say(", waiting: %s", c.Waits))
+	}
 	if !turn.IsZero() {
 		l = append(l, say(", about "), at(turn, clock))
 	}
@@ -185,22 +189,18 @@ func unclearWords(c journal.Case) string {
 	return "ZEGO's answer was lost"
 }
 
-// lookWords says who was in the room when it was looked at last, or if that look came to
-// nothing, when it was before.
+// lookWords says who was in the room when it was last seen, and when: whoever reads it
+// months later must not take it for now.
 func lookWords(c journal.Case) line {
-	for i := len(c.Looks) - 1; i >= 0; i-- {
-		n := c.Looks[i].People
-		switch {
-		case n == nil:
-		case i < len(c.Looks)-1 && *n < 2:
-			return line{say("%s was in it at ", people(*n)), at(c.Looks[i].At, clock)}
-		case i < len(c.Looks)-1:
-			return line{say("%s were in it at ", people(*n)), at(c.Looks[i].At, clock)}
-		case *n < 2:
-			return line{say("%s is in it now", people(*n))}
-		default:
-			return line{say("%s are in it now", people(*n))}
+	for _, look := range slices.Backward(c.Looks) {
+		if look.People == nil {
+			continue
 		}
+		verb := "were"
+		if *look.People < 2 {
+			verb = "was"
+		}
+		return line{say("%s %s in it at ", people(*look.People), verb), at(look.At, clock)}
 	}
 	return line{say("who is in it could not be seen")}
 }

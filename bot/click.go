@@ -131,6 +131,8 @@ func (b *Bot) tryAgain(ctx context.Context, old journal.Case, k click) (*message
 		return words("#%d already tries this again; its card is in this channel.", c.AgainIs), false, nil
 	case errors.Is(err, journal.ErrSettled):
 		return words("Try again is no longer offered for #%d; nothing was done. Send the command again if the room must be closed.", c.Number), false, nil
+	case errors.Is(err, journal.ErrRefused):
+		return nil, false, nil // a second delivery; the first one was answered
 	case err != nil:
 		return nil, false, err
 	}

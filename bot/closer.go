@@ -95,21 +95,23 @@ func (c *closer) attempt(ctx context.Context, cs journal.Case, left chan struct{
 	defer free()
 	defer c.recoverPanic("closing a room", "case", cs.Number)
 
-	ctx = context.WithoutCancel(ctx) // what has been claimed is carried to its end
+	ctx = context.WithoutCancel(ctx)                       // what has been claimed is carried to its end
+	if _, err := c.mayShow(ctx, cs, callAge); err != nil { // decide goes by what this has learned
+		c.wait(ctx, cs, "channel_unknown", "Slack does not tell whether the channel is shared with another company")
+		return
+	}
 	who := journal.Person{ID: cs.ConfirmedBy, Team: cs.Team}
 	switch d := c.decide(authz.Close, who, cs.From, cs.Requester, callAge); {
 	case d.Allowed:
-	case d.Reason == authz.GroupsUnknown: // soon after a start, or while Slack is down: the case waits
-		pause := backoff(cs.Calls, time.Second, maxPause)
-		c.record(ctx, cs, draft(journal.Requeued, journal.Facts{Why: string(d.Reason), Detail: "not attempted yet: " + d.Record,
-			Turn: journal.MicrosOf(c.now().Add(pause))}))
+	case d.Reason == authz.GroupsUnknown:
+		c.wait(ctx, cs, string(d.Reason), d.Record)
 		return
 	default:
 		c.end(ctx, cs, journal.Facts{Outcome: journal.StateFailed, Why: string(d.Reason), Detail: "not attempted: " + d.Record})
 		return
 	}
 	if claimed := cs.Entries[len(cs.Entries)-1].Time; c.now().Sub(claimed) > claimLife {
-		c.record(ctx, cs, draft(journal.Requeued, journal.Facts{Why: "stalled", Detail: "the bot was held up; the call did not leave"}))
+		c.wait(ctx, cs, "stalled", "the bot was held up, and the call did not leave")
 		return
 	}
 
@@ -122,6 +124,7 @@ func (c *closer) attempt(ctx context.Context, cs journal.Case, left chan struct{
 	defer hangUp()
 	var written atomic.Bool
 	c.calls.Go(func() {
+		defer c.recoverPanic("calling ZEGO", "case", cs.Number) // without an answer: unclear
 		answers <- c.call(callCtx, cs, start, func() { written.Store(true); leave() })
 	})
 	var a closing
@@ -134,14 +137,24 @@ func (c *closer) attempt(ctx context.Context, cs journal.Case, left chan struct{
 		}
 		hangUp() // nothing has left yet, and nothing may any more
 		a = <-answers
-		if t, ok := errors.AsType[*zego.TransportError](a.err); ok {
+		switch t, ok := errors.AsType[*zego.TransportError](a.err); {
+		case !ok:
+		case !t.Written:
 			a.detail = fmt.Sprintf("ZEGO could not be reached (no connection within %v)", c.ZegoTimeout)
-			if t.Written {
-				a.detail = fmt.Sprintf("the call did not leave as a whole within %v", c.ZegoTimeout)
-			}
+		case written.Load(): // it left at the last moment
+			a.detail = fmt.Sprintf("no answer within %v", c.ZegoTimeout)
+		default:
+			a.detail = fmt.Sprintf("the call did not leave as a whole within %v", c.ZegoTimeout)
 		}
 	}
 	c.settle(ctx, cs, a, free)
+}
+
+// wait gives the claim up, soon after a start or while Slack is down: no call was made, and
+// the case waits for another turn.
+func (c *closer) wait(ctx context.Context, cs journal.Case, why, detail string) {
+	c.record(ctx, cs, draft(journal.Requeued, journal.Facts{Call: cs.Calls, Why: why, Detail: detail,
+		Turn: journal.MicrosOf(c.now().Add(backoff(cs.Calls, time.Second, maxPause)))}))
 }
 
 // closing is what one CloseRoom came to.
@@ -184,9 +197,7 @@ func (c *closer) settle(ctx context.Context, cs journal.Case, a closing, free fu
 		c.record(ctx, cs, answered, draft(journal.Requeued, *retry))
 		return
 	}
-	if zego.RetryOf(a.err) != zego.Later {
-		c.pace.answered()
-	}
+	c.pace.answered()
 	c.record(ctx, cs, answered, draft(journal.Ended, outcome(effect, a)))
 }
 
@@ -206,9 +217,7 @@ func outcome(effect zego.Effect, a closing) journal.Facts {
 func (c *closer) retryFacts(cs journal.Case, err error) *journal.Facts {
 	f := journal.Facts{Why: "not_executed"}
 	switch zego.RetryOf(err) {
-	case zego.SlowDown:
-		c.pace.slowDown(c.now())
-	case zego.Later:
+	case zego.SlowDown, zego.Later:
 		c.pace.slowDown(c.now())
 	case zego.SlowRoom:
 		same := 1

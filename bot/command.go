@@ -35,7 +35,12 @@ func (b *Bot) handleCommand(ctx context.Context, e *socket.Envelope) error {
 	if c != nil {
 		b.requesters.remember(c.Number, cmd.responseURL, b.now())
 	}
-	if err := e.Ack(ephemeral(reply)); err != nil {
+	err = e.Ack(ephemeral(reply))
+	if errors.Is(err, socket.ErrTooLarge) { // too long for an ack, not for a response_url
+		b.whisper(cmd.responseURL, reply)
+		err = e.Ack(ephemeral(textMessage(line{say("The answer is long; it follows.")})))
+	}
+	if err != nil {
 		return fmt.Errorf("answering a command: %w", err)
 	}
 	return nil
@@ -58,7 +63,7 @@ func (b *Bot) command(ctx context.Context, cmd command) (message, *journal.Case)
 	if o.help {
 		return helpMessage(cmd.text, typed), nil
 	}
-	refusal := journal.Refusal{Delivery: cmd.delivery, By: cmd.by, Action: string(authz.Request), Room: cut(o.room, zego.MaxRoomIDBytes), From: cmd.channel}
+	refusal := journal.Refusal{Delivery: cmd.delivery, By: cmd.by, Action: string(authz.Request), Room: strings.ToValidUTF8(o.room[:min(len(o.room), zego.MaxRoomIDBytes)], ""), From: cmd.channel}
 	if d := b.decide(authz.Request, cmd.by, cmd.channel, "", commandAge); !d.Allowed {
 		result = metrics.Refused
 		return b.refuse(ctx, refusal, string(d.Reason), d.Record, d.Person), nil
@@ -131,12 +136,7 @@ func (b *Bot) cardLink(c journal.Case) span {
 	if c.CardTS == "" {
 		return say("its card follows")
 	}
-	return link(b.permalink(c.Channel, c.CardTS), "here is its card")
-}
-
-// permalink is the address of a message, as chat.getPermalink gives it.
-func (b *Bot) permalink(channel, ts string) string {
-	return b.self().url + "archives/" + channel + "/p" + strings.ReplaceAll(ts, ".", "")
+	return link(c.Link(c.CardTS), "here is its card")
 }
 
 // refuse records a refusal and returns the words for the person. Refusing needs no record

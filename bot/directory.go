@@ -94,12 +94,12 @@ func (d *directory) external(channel string) bool {
 }
 
 // lookUpChannel finds out whether a channel is shared with another company, from memory if
-// that is young enough.
-func (b *Bot) lookUpChannel(ctx context.Context, id string) (external bool, err error) {
+// what is known there is not older than maxAge.
+func (b *Bot) lookUpChannel(ctx context.Context, id string, maxAge time.Duration) (external bool, err error) {
 	b.directory.mu.Lock()
 	known := b.directory.channels[id]
 	b.directory.mu.Unlock()
-	if b.now().Sub(known.at) < commandAge {
+	if b.now().Sub(known.at) < maxAge {
 		return known.external, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.SlackTimeout)

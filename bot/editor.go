@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"zegoclose/internal/journal"
@@ -66,10 +67,15 @@ func (e *editor) drawCard(ctx context.Context, c journal.Case, card journal.Post
 	if card.Redraw.Before(e.started) {
 		e.late[card.First] = e.started.Add(e.PostRecheck)
 	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = e.notDrawn(ctx, card, fmt.Errorf("a panic: %v\n%s", p, debug.Stack()))
+		}
+	}()
 	m := cardView(c, now, e.turn(ctx, c))
 	redraw := e.again(c, card, now)
 	if e.gone[card.First] {
-		return 0, e.drawn(ctx, c, card, time.Time{})
+		return 0, e.drawn(ctx, card, card.Seen, time.Time{})
 	}
 	callCtx, cancel := context.WithTimeout(ctx, e.SlackTimeout)
 	defer cancel()
@@ -89,6 +95,7 @@ func (e *editor) drawCard(ctx context.Context, c journal.Case, card journal.Post
 			if slackCode(err) == "message_not_found" {
 				e.gone[card.First] = true // Slack is not asked for it again
 			}
+			return 0, e.drawn(ctx, card, card.Seen, time.Time{}) // it shows what it showed
 		case inDoubt:
 			e.late[card.First] = e.now().Add(e.PostRecheck)
 			fallthrough
@@ -96,13 +103,13 @@ func (e *editor) drawCard(ctx context.Context, c journal.Case, card journal.Post
 			return 0, e.notDrawn(ctx, card, err)
 		}
 	}
-	return 0, e.drawn(ctx, c, card, redraw)
+	return 0, e.drawn(ctx, card, c.Entries[len(c.Entries)-1].Number, redraw)
 }
 
-// drawn records that nothing is left to draw before redraw, unless something happens.
-func (e *editor) drawn(ctx context.Context, c journal.Case, card journal.Post, redraw time.Time) error {
+// drawn records that the card shows its case up to entry seen, and that nothing is left to
+// draw before redraw, unless something happens.
+func (e *editor) drawn(ctx context.Context, card journal.Post, seen int64, redraw time.Time) error {
 	delete(e.failed, card.First)
-	seen := c.Entries[len(c.Entries)-1].Number
 	return e.insist(context.WithoutCancel(ctx), "recording what a card shows", func(ctx context.Context) error {
 		return e.Journal.Edited(ctx, card, seen, redraw)
 	})

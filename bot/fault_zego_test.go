@@ -289,7 +289,7 @@ func TestFaultZegoCodes(t *testing.T) {
 	}
 	unclear := func(code int, executed bool) zegoCell {
 		cell := zegoCell{name: fmt.Sprint(code, " not executed"), faults: once(code), state: journal.StateUnknown, left: 2,
-			card:   "Not known whether %s was closed: " + fmt.Sprintf("ZEGO answered code %d, which does not tell; 2 people are in it now", code),
+			card:   "Not known whether %s was closed: " + fmt.Sprintf("ZEGO answered code %d, which does not tell; 2 people were in it at ", code),
 			thread: []string{"No clear answer from ZEGO", refusal(code), "Seen in the room at ", "press Try again"}}
 		if executed {
 			cell.name, cell.faults, cell.left = fmt.Sprint(code, " executed"), []zegosim.Fault{{Code: code}}, 0
@@ -346,8 +346,8 @@ func TestFaultZegoCodes(t *testing.T) {
 func TestFaultZegoAnswers(t *testing.T) {
 	t.Parallel()
 	const (
-		nobody = "Not known whether %s was closed: ZEGO's answer was lost; nobody is in it now"
-		people = "Not known whether %s was closed: ZEGO's answer was lost; 2 people are in it now"
+		nobody = "Not known whether %s was closed: ZEGO's answer was lost; nobody was in it at "
+		people = "Not known whether %s was closed: ZEGO's answer was lost; 2 people were in it at "
 		lost   = "No clear answer from ZEGO"
 	)
 	both := func(name string, f zegosim.Fault, cause string) []zegoCell {
@@ -707,7 +707,7 @@ func TestFaultZegoHeadCount(t *testing.T) {
 		h.zego.AddFault(zegosim.Fault{Action: "DescribeUserNum", Code: 1, Count: 1})
 		h.zego.AddFault(zegosim.Fault{Action: "CloseRoom", Reset: true})
 		h.confirms(h.alice, card)
-		h.shows(card, "nobody is in it now")
+		h.shows(card, "nobody was in it at ")
 		h.honest()
 	})
 	t.Run("after, the second look only", func(t *testing.T) {
@@ -745,7 +745,7 @@ func TestFaultZegoUnknown(t *testing.T) {
 		h.zego.AddFault(zegosim.Fault{Action: "CloseRoom", Reset: true, Count: 1})
 		h.zego.RejoinAfterClose("live-42", 50*time.Millisecond)
 		card := h.closing("live-42")
-		h.shows(card, "Not known whether live-42 was closed: ZEGO's answer was lost; 2 people are in it now")
+		h.shows(card, "Not known whether live-42 was closed: ZEGO's answer was lost; 2 people were in it at ")
 		h.restart()
 		h.honest()
 		require.Len(t, h.closeCalls("live-42"), 1)
@@ -776,7 +776,7 @@ func TestFaultZegoUnknown(t *testing.T) {
 		card := h.closing("live-42")
 		h.tells(card, "the bot will not call again, and looks who is in it")
 		h.restart() // between the looks
-		h.shows(card, "Not known whether live-42 was closed: ZEGO's answer was lost; 2 people are in it now")
+		h.shows(card, "Not known whether live-42 was closed: ZEGO's answer was lost; 2 people were in it at ")
 		h.honest()
 		assert.Len(t, h.closeCalls("live-42"), 1)
 		assert.Len(t, h.caseOf("live-42").looks, 2)

@@ -117,7 +117,7 @@ func (b *Bot) lane(ctx context.Context, channel string) error {
 			pause, err = b.send(ctx, c)
 		}
 		switch {
-		case errors.Is(err, errFatal):
+		case isFatal(err):
 			return err
 		case err != nil:
 			if ctx.Err() == nil {
@@ -137,9 +137,10 @@ func (b *Bot) lane(ctx context.Context, channel string) error {
 
 // send posts what the case has to tell: its card if it has none, else a reply.
 func (b *Bot) send(ctx context.Context, c journal.Case) (pause time.Duration, err error) {
+	defer recovered(&err)
 	var drafts []journal.Draft
 	if c.State == journal.StatePending && c.CardTS == "" {
-		cause, err := b.mayShow(ctx, c)
+		cause, err := b.mayShow(ctx, c, commandAge)
 		if fate, wait := fateOf(err); err != nil && fate == tooFast {
 			return wait, nil
 		} else if err != nil {
@@ -182,14 +183,15 @@ func (b *Bot) sent(ctx context.Context, p journal.Post, ts string) error {
 	return b.insist(ctx, "recording that a post was sent", func(ctx context.Context) error { return b.Journal.Sent(ctx, p, ts) })
 }
 
-// mayShow reports why the card must not be shown in its channel, or "". With an audit
+// mayShow reports why the card must not be shown in its channel, or "", from what is known
+// of the channels for at most maxAge. With an audit
 // channel the channel of the command need not be known to the bot.
-func (b *Bot) mayShow(ctx context.Context, c journal.Case) (cause string, err error) {
+func (b *Bot) mayShow(ctx context.Context, c journal.Case, maxAge time.Duration) (cause string, err error) {
 	for _, id := range []string{c.Channel, c.From} {
 		if strings.HasPrefix(id, "D") {
 			continue // a direct message: only as a place to type, with an audit channel
 		}
-		external, err := b.lookUpChannel(ctx, id)
+		external, err := b.lookUpChannel(ctx, id, maxAge)
 		if err != nil {
 			fate, _ := fateOf(err)
 			switch {
@@ -266,6 +268,7 @@ func (b *Bot) notSent(ctx context.Context, c journal.Case, p journal.Post, cause
 // resolve finds out whether a post in doubt is in Slack. Only if Slack shows that it is
 // not is it sent again; if Slack cannot be read, it is read again later.
 func (b *Bot) resolve(ctx context.Context, c journal.Case, p journal.Post) (pause time.Duration, err error) {
+	defer recovered(&err)
 	after := context.WithoutCancel(ctx)
 	ts, err := b.find(ctx, c, p)
 	switch {
@@ -369,6 +372,9 @@ func (b *Bot) undeliverable(ctx context.Context, c journal.Case, p journal.Post,
 	})
 	if err != nil {
 		return err
+	}
+	if p.Kind == journal.Card && after.CardTS != "" {
+		return nil // it is there after all: a click has told
 	}
 	b.Metrics.Undeliverable()
 	b.Log.Error("a post cannot be delivered", "case", c.Number, "post", p.Kind, "channel", p.Channel, "cause", code)

@@ -35,7 +35,7 @@ const (
 	casesPerPage = 8
 	maxStory     = 40               // entries of a case that are told one by one
 	maxNote      = 1000             // runes of a reviewer's note
-	checkLimit   = 20 * time.Second // for comparing a case with Slack
+	checkLimit   = 10 * time.Second // for comparing a case with Slack; shorter than a drain
 )
 
 // question is what a reviewer wants to see; its JSON is the value of the button for older cases.
@@ -44,7 +44,6 @@ type question struct {
 	Person string `json:"person,omitempty"`
 	Since  int64  `json:"since,omitempty"` // s since 1970
 	Before int64  `json:"before,omitempty"`
-	title  string
 }
 
 // reviews answers /zego-audit.
@@ -179,8 +178,8 @@ func (b *Bot) summary(c journal.Case) line {
 	if c.Reason != "" {
 		l = append(l, say(" · %s", cut(visible(strings.ReplaceAll(c.Reason, "\n", " ")), 80)))
 	}
-	if c.CardTS != "" {
-		l = append(l, say(" · "), link(b.permalink(c.Channel, c.CardTS), "card"))
+	if card := c.Link(c.CardTS); card != "" {
+		l = append(l, say(" · "), link(card, "card"))
 	}
 	return l
 }
@@ -213,7 +212,13 @@ func (b *Bot) caseFile(ctx context.Context, who journal.Person, number int64, re
 			slack.NewButtonBlockElement(actionReviewed, value, slack.NewTextBlockObject(slack.PlainTextType, "Reviewed", false, false)),
 			slack.NewButtonBlockElement(actionContest, value, slack.NewTextBlockObject(slack.PlainTextType, "Contest", false, false)))
 	}
+	select {
+	case b.whispers <- struct{}{}: // it reads Slack and the journal: only so many at once
+	default:
+		return m
+	}
 	b.background.Go(func() {
+		defer func() { <-b.whispers }()
 		ctx, cancel := context.WithTimeout(context.Background(), checkLimit)
 		defer cancel()
 		b.whisper(responseURL, b.checkPosts(ctx, number))

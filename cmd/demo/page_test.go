@@ -201,7 +201,7 @@ func TestAnswerIsLost(t *testing.T) {
 	w.asks(1, "live-70 violence")
 	w.presses("Close room")
 	w.reads("#1  Not known whether live-70 was closed")
-	w.reads("2 people are in it now")
+	w.reads("2 people were in it at ")
 	assert.Empty(t, g.executed())
 	w.Click("#panel-break .option b", "As usual")
 	w.Until(`document.querySelector("#break-count").textContent === ""`)

@@ -186,13 +186,13 @@ func (c *config) problems(vars map[string]string) []string {
 	token("SLACK_APP_TOKEN", c.SlackAppToken, "xapp-", "the app's page “Basic Information”, App-Level Tokens, scope connections:write")
 	if missing("ZEGO_APP_ID") {
 		bad("ZEGO_APP_ID is not set: the number of the project in ZEGO's console")
-	} else if c.ZegoAppID == 0 && validUint32(vars["ZEGO_APP_ID"]) {
+	} else if c.ZegoAppID == 0 && isZero(vars["ZEGO_APP_ID"]) {
 		bad("ZEGO_APP_ID is 0: take the number of the project from ZEGO's console")
 	}
 	if missing("ZEGO_SERVER_SECRET") {
 		bad("ZEGO_SERVER_SECRET is not set: the ServerSecret of the project in ZEGO's console, 32 characters")
-	} else if n := len(c.ZegoServerSecret); n != 32 {
-		bad("ZEGO_SERVER_SECRET has %d characters, not 32: do not take AppSign or CallbackSecret for it", n)
+	} else if err := zego.ValidSecret(string(c.ZegoServerSecret)); err != nil {
+		bad("ZEGO_SERVER_SECRET is none (%v): do not take AppSign or CallbackSecret for it", err)
 	}
 
 	c.AllowedUsers, c.AllowedUserGroups, c.AllowedChannels = words(c.AllowedUsers), words(c.AllowedUserGroups), words(c.AllowedChannels)
@@ -294,7 +294,7 @@ func (c *config) checkpointEvery() (every time.Duration, ok bool) {
 	return every, err == nil && every >= time.Second
 }
 
-func validUint32(s string) bool { return strings.Trim(s, "0") == "" }
+func isZero(s string) bool { return strings.Trim(s, "0") == "" }
 
 // words drops the white space and the empty pieces that hand-written lists have.
 func words(list []string) []string {

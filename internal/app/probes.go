@@ -44,7 +44,11 @@ func serveProbes(addr string, m *metrics.Metrics, log *slog.Logger) (*probes, er
 		Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what strangers send is not our trouble
 	}
-	go p.server.Serve(listener)
+	go func() {
+		if err := p.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("probes are not answered any more", "err", err)
+		}
+	}()
 	log.Info("answering probes", "address", listener.Addr().String())
 	return p, nil
 }

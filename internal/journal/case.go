@@ -92,6 +92,7 @@ func next(s State, k Kind, f Facts, code *int) (State, error) {
 
 // Answer is what one CloseRoom came to.
 type Answer struct {
+	Call                               int // which CloseRoom of the case
 	Effect, Message, RequestID, Detail string
 	Code                               *int
 	Took                               time.Duration
@@ -137,6 +138,7 @@ type Case struct {
 	ConfirmedAt time.Time
 	CloseBy     time.Time // confirmed: not attempted later than this
 	NotBefore   time.Time // confirmed: not attempted earlier than this
+	Waits       string    // confirmed: why the last claim led to no call, if it did not
 	Calls       int       // CloseRoom calls attempted
 	Answers     []Answer
 	Looks       []Count
@@ -178,10 +180,10 @@ func (c *Case) apply(e Entry) error {
 	case Attempted:
 		c.Calls = f.Call
 	case Answered:
-		c.Answers = append(c.Answers, Answer{Effect: f.Effect, Code: f.Code, Message: f.Message, RequestID: f.RequestID,
+		c.Answers = append(c.Answers, Answer{Call: f.Call, Effect: f.Effect, Code: f.Code, Message: f.Message, RequestID: f.RequestID,
 			Detail: f.Detail, Took: time.Duration(f.Took) * time.Microsecond, At: e.Time, Late: f.Late})
 	case Requeued:
-		c.NotBefore = f.Turn.Time()
+		c.NotBefore, c.Waits = f.Turn.Time(), f.Detail
 	case Looked:
 		c.Looks = append(c.Looks, Count{At: e.Time, People: f.People, Missing: f.Missing})
 	case Reviewed, Contested:

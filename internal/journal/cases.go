@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -125,19 +126,30 @@ type Draft struct {
 }
 
 // Record appends drafts to a case if its state still is from, and returns the case after
-// it. If somebody else was first it returns the case as it is and ErrSettled.
+// it. If somebody else was first, or the drafts are about a call that has been answered or
+// followed by another since, it returns the case as it is and ErrSettled.
 func (j *Journal) Record(ctx context.Context, number int64, from State, drafts ...Draft) (Case, error) {
 	return write(ctx, j, func(t *txn) (Case, error) {
 		c, err := t.load(number)
 		if err != nil {
 			return Case{}, err
 		}
-		if c.State != from {
+		if c.State != from || slices.ContainsFunc(drafts, c.superseded) {
 			return c, ErrSettled
 		}
 		err = t.record(&c, drafts...)
 		return c, err
 	})
+}
+
+// superseded reports whether a draft about one call comes too late: that call has been
+// answered already, by an earlier try of the same write, or another call has left since.
+func (c *Case) superseded(d Draft) bool {
+	if d.Facts.Call == 0 {
+		return false
+	}
+	answered := func(a Answer) bool { return a.Call == d.Facts.Call && !a.Late }
+	return d.Facts.Call != c.Calls || d.Kind != Ended && !d.Facts.Late && slices.ContainsFunc(c.Answers, answered)
 }
 
 // record appends drafts to c and moves its row along. The row's own state is compared once

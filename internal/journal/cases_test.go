@@ -121,7 +121,7 @@ func TestALateAnswerTurnsUnknownIntoWhatItSays(t *testing.T) {
 	b := newBook(t)
 	c := b.in(journal.StateUnknown)
 	assert.Nil(t, c.LastAnswer().Code)
-	c = b.record(c, answered("done", 0), ended(journal.StateClosed))
+	c = b.record(c, late(answered("done", 0)), ended(journal.StateClosed))
 	assert.Equal(t, journal.StateClosed, c.State)
 	assert.Len(t, c.Answers, 2)
 	assert.False(t, c.CanTryAgain(b.clock.Now()))
@@ -478,7 +478,9 @@ func TestP1TwoModeratorsWithACaseEachForOneRoom(t *testing.T) {
 	assert.Equal(t, alices.Number, c.Number, "certainly not executed: alice's turn again")
 
 	bell := b.Watch(journal.Closings)
-	b.record(c, answered("done", 0), ended(journal.StateClosed))
+	second := answered("done", 0)
+	second.Facts.Call = c.Calls
+	b.record(c, second, ended(journal.StateClosed))
 	select {
 	case <-bell:
 	default:
@@ -522,7 +524,7 @@ func TestP1AnAnswerThatComesAfterTryAgainStillCounts(t *testing.T) {
 	again, _, err := b.Request(t.Context(), r)
 	require.NoError(t, err)
 	b.press(b.show(again), bob, journal.Confirmed)
-	b.record(b.read(old.Number), answered("done", 0), ended(journal.StateClosed))
+	b.record(b.read(old.Number), late(answered("done", 0)), ended(journal.StateClosed))
 	b.claimsNothing()
 	assert.Equal(t, journal.StateAbsent, b.read(again.Number).State)
 	assert.Equal(t, "already_closed", b.read(again.Number).Why)
@@ -583,4 +585,29 @@ func TestOpenSaysWhichStatesMayStillClose(t *testing.T) {
 	for _, s := range allStates {
 		assert.Equal(t, s == journal.StatePending || s == journal.StateConfirmed || s == journal.StateClosing, s.Open(), s)
 	}
+}
+
+func TestWhatIsSaidOfACallIsRecordedOnce(t *testing.T) {
+	b := newBook(t)
+	b.press(b.show(b.request(alice, "live-42")), alice, journal.Confirmed)
+	c := b.claim()
+	c = b.record(c, lost())
+	again, err := b.Record(t.Context(), c.Number, journal.StateClosing, lost()) // the first was not known to be made
+	assert.ErrorIs(t, err, journal.ErrSettled)
+	assert.Equal(t, c, again)
+
+	undone := journal.Draft{Kind: journal.Requeued, Facts: journal.Facts{Call: 1, Why: "not_executed"}}
+	_, err = b.Record(t.Context(), c.Number, journal.StateClosing, undone)
+	assert.ErrorIs(t, err, journal.ErrSettled, "it has an answer: it may have been executed")
+}
+
+func TestWhatIsSaidOfACallIsNotSaidOfTheNext(t *testing.T) {
+	b := newBook(t)
+	b.press(b.show(b.request(alice, "live-42")), alice, journal.Confirmed)
+	undone := []journal.Draft{answered("not done", 206), {Kind: journal.Requeued, Facts: journal.Facts{Call: 1, Why: "not_executed"}}}
+	b.record(b.claim(), undone...)
+	c := b.claim() // the second call leaves
+	_, err := b.Record(t.Context(), c.Number, journal.StateClosing, undone...)
+	assert.ErrorIs(t, err, journal.ErrSettled)
+	assert.Equal(t, journal.StateClosing, b.read(c.Number).State)
 }

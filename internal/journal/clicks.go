@@ -96,6 +96,9 @@ func (t *txn) expire(c *Case) error {
 	facts := Facts{Why: "not_confirmed", Detail: "nobody confirmed in time"}
 	if c.State == StateConfirmed {
 		facts = Facts{Why: "not_attempted", Detail: "confirmed, but it could not be attempted in time"}
+		if c.Waits != "" {
+			facts.Detail += " (" + c.Waits + ")"
+		}
 	} else if c.CardTS == "" {
 		var onItsWay int
 		if err := t.row(`SELECT count(*) FROM posts WHERE case_ = $1 AND state IN ('sending', 'doubt')`, c.Number).Scan(&onItsWay); err != nil {

@@ -86,7 +86,7 @@ func (t *txn) unclaim(claimed Case) error {
 	if err != nil || c.State != StateClosing || c.Calls != claimed.Calls {
 		return err
 	}
-	return t.record(&c, Draft{Requeued, Facts{Why: "claim_late", Detail: "the journal was too slow; no call was made"}})
+	return t.record(&c, Draft{Requeued, Facts{Why: "claim_late", Detail: "the claim was not taken up, and no call was made; no call was made"}})
 }
 
 // rival finds another case of the same room, bytes equal, that stands in the way of c: one

@@ -66,7 +66,7 @@ type Facts struct {
 	Name string `json:"name,omitempty"` // what they were called then: decoration
 	Team string `json:"team,omitempty"` // their workspace
 
-	Room    string  `json:"room,omitempty"`     // requested, refused: byte for byte
+	Room    string  `json:"room,omitempty"`     // requested: byte for byte; refused: at most its first 128 bytes
 	Reason  string  `json:"reason,omitempty"`   // requested: whole, as typed
 	Sends   string  `json:"sends,omitempty"`    // requested: the part of the reason that everyone in the room will see
 	From    string  `json:"from,omitempty"`     // requested, refused: channel of the command
@@ -84,7 +84,7 @@ type Facts struct {
 	Until   Micros `json:"until,omitempty"`   // when the state that this entry leads to runs out
 	Turn    Micros `json:"turn,omitempty"`    // requeued: not attempted again before
 	TS      string `json:"ts,omitempty"`      // shown: the card's ts
-	Call    int    `json:"call,omitempty"`    // attempted, answered: which CloseRoom of this case
+	Call    int    `json:"call,omitempty"`    // attempted, answered, requeued: which CloseRoom of this case
 
 	Effect    string `json:"effect,omitempty"`     // answered: done, absent, not done, unknown
 	Code      *int   `json:"code,omitempty"`       // answered: ZEGO's code, if it answered

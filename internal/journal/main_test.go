@@ -223,6 +223,12 @@ func answered(effect string, code int) journal.Draft {
 	return journal.Draft{Kind: journal.Answered, Facts: journal.Facts{Call: 1, Effect: effect, Code: &code, RequestID: "3912", Took: 132_000}}
 }
 
+// late is an answer that comes after the call had been given up as unclear.
+func late(d journal.Draft) journal.Draft {
+	d.Facts.Late = true
+	return d
+}
+
 func lost() journal.Draft {
 	return journal.Draft{Kind: journal.Answered, Facts: journal.Facts{Call: 1, Effect: "unknown", Detail: "no answer within 5s"}}
 }

@@ -139,7 +139,7 @@ func TestOrderWithinACaseIsKept(t *testing.T) {
 	assert.Equal(t, second.Number, c.Number, "another case need not wait")
 	b.show(second)
 
-	b.record(first, answered("done", 0), ended(journal.StateClosed)) // the late answer, while the first reply is under way
+	b.record(first, late(answered("done", 0)), ended(journal.StateClosed)) // the late answer, while the first reply is under way
 	b.postsNothing()
 	require.NoError(t, b.Doubt(t.Context(), p, b.clock.Now().Add(15*time.Second), "timeout"))
 	b.postsNothing()
@@ -213,7 +213,7 @@ func TestAReplyThatSlackRefusesHoldsUpNothing(t *testing.T) {
 	c := b.in(journal.StateUnknown)
 	_, p, err := b.Sending(t.Context(), c.Number)
 	require.NoError(t, err)
-	c = b.record(c, answered("done", 0), ended(journal.StateClosed))
+	c = b.record(c, late(answered("done", 0)), ended(journal.StateClosed))
 	got, err := b.Undeliverable(t.Context(), p, "is_archived", "the channel is archived")
 	require.NoError(t, err)
 	assert.Equal(t, c, got, "the case stays what it is")
