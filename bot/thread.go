@@ -99,6 +99,7 @@ func storyLine(c journal.Case, entries []journal.Entry) line {
 		add(say("Asked by "), user(c.Requester), say(" at "), at(c.RequestedAt, clock), say("."))
 	}
 	undone, cause := 0, ""
+	over := slices.ContainsFunc(entries, func(e journal.Entry) bool { return e.Kind == journal.Ended })
 	for _, e := range entries {
 		f := e.Facts
 		switch e.Kind {
@@ -112,6 +113,9 @@ func storyLine(c journal.Case, entries []journal.Entry) line {
 			if final := c.State == journal.StateFailed && f.Call == c.Calls; f.Effect == string(zego.NotDone) && !final {
 				undone, cause = undone+1, f.Detail
 				continue
+			}
+			if over && f.Effect == string(zego.Unknown) { // otherwise the headline says it
+				add(say("No clear answer from ZEGO at "), at(e.Time, clock), say(" (%s).", f.Detail))
 			}
 			if f.Code != nil {
 				add(say("Code %d, RequestId %s.", *f.Code, visible(cut(f.RequestID, 64))))
