@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -28,7 +29,7 @@ type slackCell struct {
 // playEach plays cells a few at a time: most of the time they wait for a pause to pass. At
 // the end of each the record must be true.
 func playEach(t *testing.T, cells []slackCell) {
-	few := make(chan struct{}, 6)
+	few := make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 	var all sync.WaitGroup
 	defer all.Wait()
 	for _, cell := range cells {
@@ -36,8 +37,8 @@ func playEach(t *testing.T, cells []slackCell) {
 			few <- struct{}{}
 			defer func() { <-few }()
 			t.Run(cell.name, func(t *testing.T) {
-				// Slack gets less than a second to answer; the doubt about what it did not answer lasts a little longer.
-				h := openHouse(t, append([]option{with("SLACK_TIMEOUT=800ms", "SLACK_RECHECK_AFTER=1s", "ZEGO_TIMEOUT=5s")}, cell.options...)...)
+				// Slack gets a second to answer; the doubt about what it did not answer lasts a little longer.
+				h := openHouse(t, append([]option{with("SLACK_TIMEOUT=1s", "SLACK_RECHECK_AFTER=1200ms", "ZEGO_TIMEOUT=5s")}, cell.options...)...)
 				h.zego.Login("live-42", "ann", "ben")
 				cell.play(h)
 				h.quiet()
