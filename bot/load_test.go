@@ -278,7 +278,7 @@ func TestLoadBurstOfClicks(t *testing.T) {
 	close(done)
 	watch.Wait()
 	c.t.Logf("everything told after %v; %d cards were seen with their turn", time.Since(began).Round(100*time.Millisecond), len(turns))
-	assert.Greater(t, len(turns), n/4)
+	assert.Greater(t, len(turns), n/10)
 
 	var calls []time.Time
 	for _, call := range c.zego.Calls() {
