@@ -293,7 +293,7 @@ func TestFaultZegoCodes(t *testing.T) {
 			thread: []string{"No clear answer from ZEGO", refusal(code), "Seen in the room at ", "press Try again"}}
 		if executed {
 			cell.name, cell.faults, cell.left = fmt.Sprint(code, " executed"), []zegosim.Fault{{Code: code}}, 0
-			cell.card = strings.Replace(cell.card, "2 people are", "nobody is", 1)
+			cell.card = strings.Replace(cell.card, "2 people were", "nobody was", 1)
 		}
 		return cell
 	}
