@@ -124,8 +124,10 @@ func (c *closer) attempt(ctx context.Context, cs journal.Case, left chan struct{
 	defer hangUp()
 	var written atomic.Bool
 	c.calls.Go(func() {
-		defer c.recoverPanic("calling ZEGO", "case", cs.Number) // without an answer: unclear
-		answers <- c.call(callCtx, cs, start, func() { written.Store(true); leave() })
+		a := closing{err: errBrokenOff, detail: errBrokenOff.Error()}
+		defer func() { answers <- a }()
+		defer c.recoverPanic("calling ZEGO", "case", cs.Number)
+		a = c.call(callCtx, cs, start, func() { written.Store(true); leave() })
 	})
 	var a closing
 	select {
@@ -149,6 +151,9 @@ func (c *closer) attempt(ctx context.Context, cs journal.Case, left chan struct{
 	}
 	c.settle(ctx, cs, a, free)
 }
+
+// errBrokenOff is all that is known of a call that panicked: the outcome is unclear.
+var errBrokenOff = errors.New("the call broke off inside the bot")
 
 // wait gives the claim up, soon after a start or while Slack is down: no call was made, and
 // the case waits for another turn.
