@@ -30,6 +30,7 @@ type soak struct {
 	answers  [5]atomic.Int64 // by what came of commands and clicks
 	troubles atomic.Int64
 	kills    int
+	silence  bool // ZEGO may leave a call without any answer
 }
 
 // soakFor is how long: 15 s, 2 min with ZEGOCLOSE_TEST_LONG, or what ZEGOCLOSE_SOAK says.
@@ -49,7 +50,7 @@ func soakFor(t *testing.T) time.Duration {
 // itself fail at random, then waits until it is quiet and compares the three records. The
 // choices follow from a seed, which ZEGOCLOSE_SEED sets; what they meet does not.
 func TestSoak(t *testing.T) {
-	s := &soak{seed: 20261123, over: make(chan struct{})}
+	s := &soak{seed: 20261123, silence: true, over: make(chan struct{})}
 	if v := os.Getenv("ZEGOCLOSE_SEED"); v != "" {
 		var err error
 		s.seed, err = strconv.ParseUint(v, 10, 64)
@@ -78,7 +79,8 @@ func TestSoak(t *testing.T) {
 	s.startChild()
 
 	// Two thirds of the time the bot is killed now and then; the last third is one life, at
-	// the end of which it must hold no more than at its beginning.
+	// the end of which it must hold no more than at its beginning (SQLite may keep two more
+	// readers open, HTTP a connection).
 	s.storm(span*2/3, s.kill)
 	s.mu.Lock()
 	if !s.child.gone() {
@@ -88,9 +90,14 @@ func TestSoak(t *testing.T) {
 	s.mu.Unlock()
 	s.calm()
 	before := s.holds()
+	s.silence = false // the bot waits a minute for an answer that may be late
 	s.storm(span/3, nil)
 	s.calm()
-	after := s.holds()
+	var after holdings
+	s.eventuallyWithin(30*time.Second, "the bot holds no more than before", func() bool {
+		after = s.holds()
+		return after.goroutines <= before.goroutines+4 && after.files <= before.files+6 && after.heap <= before.heap+8<<20
+	})
 
 	t.Logf("%d commands and clicks answered, %d not; %d troubles, %d kills; %d cases, %d effects, %d messages",
 		s.answers[0].Load(), s.answers[1].Load(), s.troubles.Load(), s.kills,
@@ -102,9 +109,6 @@ func TestSoak(t *testing.T) {
 	t.Logf("cases: %s", strings.Join(states, ", "))
 	t.Logf("before and after one life: %v, %v", before, after)
 	s.tellsTheTruth()
-	assert.LessOrEqual(t, after.goroutines, before.goroutines+4)
-	assert.LessOrEqual(t, after.files, before.files+6, "file descriptors; SQLite may keep two more readers open")
-	assert.LessOrEqual(t, after.heap, before.heap+8<<20)
 	assert.Equal(t, 0, s.child.end())
 }
 
@@ -246,6 +250,9 @@ func (s *soak) annoyZego(r *rand.Rand) {
 	case 0, 1, 2:
 		f = unclear[r.IntN(len(unclear))]
 		f.Skip = !done
+		if f.Silent && !s.silence {
+			f.Silent, f.Reset = false, true
+		}
 	case 3, 4:
 		f = refused[r.IntN(len(refused))]
 		f.Skip = true

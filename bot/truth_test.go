@@ -326,6 +326,13 @@ func (r record) checkSlack(h *house, lie func(string, ...any)) {
 	told := make(map[int64]int) // entry: how many posts show it
 	last := make(map[int64]postRow)
 	for _, p := range r.posts {
+		if p.number == 0 { // a checkpoint
+			if n := len(messages[mark{p.first, p.kind}]); n != 1 || p.state != "sent" {
+				lie("the %s of entry %d is %s, in %d messages", p.kind, p.first, p.state, n)
+			}
+			delete(messages, mark{p.first, p.kind})
+			continue
+		}
 		c := &r.cases[p.number-1]
 		for _, e := range c.story {
 			if p.first <= e.Number && e.Number <= p.last {
