@@ -173,24 +173,29 @@ func (s *soak) act(r *rand.Rand, who string, n int) {
 		s.note(s.slack.Command(slacksim.Command{User: who, Channel: channel, Text: fmt.Sprintf("%s reason-%d", room, acts.Add(1)), Dispatch: how}))
 		return
 	}
-	cards := s.slack.Messages(channel)
-	if len(cards) > 12 {
-		cards = cards[len(cards)-12:]
+	var own, all []slacksim.Message // cards that can be pressed
+	for _, m := range s.slack.Messages(channel) {
+		if len(s.slack.Buttons(m.Channel, m.TS)) == 0 {
+			continue
+		}
+		if all = append(all, m); strings.Contains(m.Text, who) {
+			own = append(own, m)
+		}
 	}
-	if len(cards) == 0 {
+	if len(own) > 0 && r.IntN(5) > 0 { // mostly people press on their own cards
+		all = own
+	}
+	if len(all) == 0 {
 		return
 	}
-	m := cards[r.IntN(len(cards))]
+	m := all[r.IntN(len(all))]
 	buttons := s.slack.Buttons(m.Channel, m.TS)
 	if len(buttons) == 0 {
-		return
+		return // gone just now
 	}
 	b := buttons[0] // Close room, Cancel while it waits, Try again
 	if r.IntN(5) == 0 {
 		b = buttons[len(buttons)-1]
-	}
-	if !strings.Contains(m.Text, who) && r.IntN(4) > 0 {
-		return // mostly people press on their own cards
 	}
 	if d, err := s.slack.Click(slacksim.Click{User: who, Channel: m.Channel, TS: m.TS, ActionID: b.ActionID, Dispatch: how}); err == nil {
 		s.note(d)
