@@ -1,8 +1,8 @@
 package audit_test
 
 import (
+	"context"
 	"io"
-	"os"
 	"runtime"
 	"sync/atomic"
 	"syscall"
@@ -53,34 +53,37 @@ func cpuTime(t testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// TestMillion is how long and how much memory a large journal takes.
-func TestMillion(t *testing.T) {
-	if os.Getenv("ZEGOCLOSE_TEST_LONG") == "" {
-		t.Skip("set ZEGOCLOSE_TEST_LONG=1 to work with a million entries")
-	}
-	path := makeJournal(t, 1_000_000/7)
-	r := openReader(t, path)
-	for name, work := range map[string]func() (int64, error){
-		"verify": func() (int64, error) {
-			v, err := audit.Verify(t.Context(), r, nil, nil)
-			assert.Empty(t, v.Problems)
+// BenchmarkMillion is how long a journal of a million entries takes, and how much memory.
+func BenchmarkMillion(b *testing.B) {
+	r := openReader(b, makeJournal(b, 1_000_000/7))
+	for _, work := range []struct {
+		name string
+		do   func(context.Context) (int64, error)
+	}{
+		{"verify", func(ctx context.Context) (int64, error) {
+			v, err := audit.Verify(ctx, r, nil, nil)
+			assert.Empty(b, v.Problems)
 			return v.Entries, err
-		},
-		"export cases": func() (int64, error) {
-			return audit.ExportCases(t.Context(), r, audit.Selection{}, audit.CSV, io.Discard, nil)
-		},
-		"export entries": func() (int64, error) {
-			return audit.ExportEntries(t.Context(), r, audit.Selection{}, audit.JSONL, io.Discard, nil)
-		},
+		}},
+		{"export cases", func(ctx context.Context) (int64, error) {
+			return audit.ExportCases(ctx, r, audit.Selection{}, audit.CSV, io.Discard, nil)
+		}},
+		{"export entries", func(ctx context.Context) (int64, error) {
+			return audit.ExportEntries(ctx, r, audit.Selection{}, audit.JSONL, io.Discard, nil)
+		}},
 	} {
-		runtime.GC()
-		peak, stop := watchHeap()
-		cpu, began := cpuTime(t), time.Now()
-		n, err := work()
-		require.NoError(t, err)
-		stop()
-		t.Logf("%-14s %8d in %5.1f s, %4.1f s of CPU; heap at most %d MB", name, n, time.Since(began).Seconds(), (cpuTime(t) - cpu).Seconds(), peak.Load()>>20)
-		assert.Less(t, peak.Load(), int64(128<<20), "%s takes too much memory", name)
+		b.Run(work.name, func(b *testing.B) {
+			runtime.GC()
+			peak, stop := watchHeap()
+			defer stop()
+			cpu := cpuTime(b)
+			for b.Loop() {
+				_, err := work.do(b.Context())
+				require.NoError(b, err)
+			}
+			b.ReportMetric((cpuTime(b)-cpu).Seconds()/float64(b.N), "cpu-s/op")
+			b.ReportMetric(float64(peak.Load()>>20), "heap-MB")
+		})
 	}
 }
 
