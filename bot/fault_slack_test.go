@@ -3,7 +3,6 @@ package bot_test
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -552,7 +551,7 @@ func TestFaultSlackSockets(t *testing.T) {
 		h.eventually("nobody listens", func() bool { return h.slack.Ready() == 0 })
 		assert.Equal(h.t, slacksim.DispatchFailed, h.await(h.slack.Command(slacksim.Command{User: h.alice, Channel: h.ops, Text: "live-43"})).Result)
 		h.slack.SetSocketMode(true)
-		if !testLong() {
+		if !long() {
 			return // the next try is half a minute away
 		}
 		deadline := time.Now().Add(time.Minute)
@@ -583,9 +582,6 @@ func TestFaultSlackSockets(t *testing.T) {
 	})
 	playEach(t, cells)
 }
-
-// testLong reports whether the tests that take minutes are to run.
-func testLong() bool { return os.Getenv("ZEGOCLOSE_TEST_LONG") == "1" }
 
 // TestFaultSlackEnvelopes sends what no well-meaning Slack sends.
 func TestFaultSlackEnvelopes(t *testing.T) {
