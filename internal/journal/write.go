@@ -228,7 +228,6 @@ func (w *writer) transact(group []*writeOp) error {
 	if err == nil {
 		err = t.end(t.all(group))
 	}
-	w.j.since.Store(nil)
 	w.j.commits.Add(1)
 	took := time.Since(began)
 	w.j.tell(took, t.added, err)
@@ -237,6 +236,7 @@ func (w *writer) transact(group []*writeOp) error {
 	} else {
 		w.note(err)
 	}
+	w.j.since.Store(nil) // after the note, or a slow disk would look quick in between
 	if err == nil {
 		w.j.signal(t.works)
 	}
