@@ -9,7 +9,8 @@
 //	verify.go     the journal alone: chain, numbers, times, states, posts
 //	export.go     cases or entries as CSV or JSON lines, one at a time
 //	slack.go      messages of channels, by API or from an export of the workspace
-//	reconcile.go  journal against Slack: missing, edited, duplicated, forged, not yet made
+//	reconcile.go  journal against Slack: what should be there, what is, what is missing
+//	judge.go      one message: is it the post it looks like, and does it say what it should
 //	text.go       what is compared of a text: the normaliser
 //
 // Nothing here writes, to the journal or to Slack. docs/auditing.md says precisely what is
