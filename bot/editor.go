@@ -64,7 +64,8 @@ func (b *Bot) drawCards(ctx context.Context) error {
 // drawCard draws one card as its case stands.
 func (e *editor) drawCard(ctx context.Context, c journal.Case, card journal.Post) (pause time.Duration, err error) {
 	now := e.now()
-	if card.Redraw.Before(e.started) {
+	if card.Tried.Before(e.started) && card.Redraw.Before(e.started.Add(maxPause)) {
+		// Due in an earlier life, or put off there after an edit without an answer.
 		e.late[card.First] = e.started.Add(e.PostRecheck)
 	}
 	defer func() {
