@@ -10,6 +10,9 @@ import (
 	"zegoclose/internal/journal"
 )
 
+// drawDelay lets what a thread has to tell leave before its card is drawn again.
+const drawDelay = 30 * time.Millisecond
+
 // editor draws cards again. An edit that got no clear answer may still arrive and put an old
 // view over a newer one, so such a card is drawn once more when that can no longer happen.
 type editor struct {
@@ -56,6 +59,7 @@ func (b *Bot) drawCards(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
+			sleep(ctx, drawDelay)
 		case <-timer.C:
 		}
 	}

@@ -26,8 +26,7 @@ func (m TextMode) typed(text string) string {
 	if m == TextRaw || m == TextAuto && bare(text) {
 		return text
 	}
-	// One pass, so that an encoded & never joins what follows it into another entity.
-	return strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&").Replace(text)
+	return decoded.Replace(text)
 }
 
 // bare reports whether text has a & < or > that is not part of an entity.

@@ -11,6 +11,7 @@ import (
 	"zegoclose/internal/journal"
 
 	"github.com/slack-go/slack"
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -21,7 +22,9 @@ const (
 	maxPages   = 10               // of history that are read to find a post
 	pageLength = 999              // as many as Slack gives
 
-	scanEvery = 5 * time.Millisecond // in a burst, one look for channels serves many posts
+	// In a burst, one look for channels serves many posts; alone, a result is looked for at once.
+	scansPerSec = 50
+	scanBurst   = 20
 )
 
 // metadataEvent marks every message of ours that shows entries.
@@ -46,10 +49,10 @@ func (b *Bot) sendPosts(ctx context.Context) error {
 	running := make(map[string]bool)
 	ended := make(chan end)
 	changed := b.Journal.Watch(journal.Posts)
+	scans := rate.NewLimiter(scansPerSec, scanBurst)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		scanned := time.Now()
 		channels, next, err := b.Journal.Channels(ctx)
 		if err != nil && ctx.Err() == nil {
 			b.trouble.Error("looking for posts failed", "", "err", err)
@@ -79,7 +82,7 @@ func (b *Bot) sendPosts(ctx context.Context) error {
 			}
 			delete(running, e.channel)
 		case <-changed:
-			sleep(ctx, scanEvery-time.Since(scanned))
+			scans.Wait(ctx)
 		case <-timer.C:
 		}
 	}

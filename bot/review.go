@@ -73,7 +73,7 @@ func (b *Bot) reviews(ctx context.Context, cmd command) message {
 	case "reviewed", "contest": // for who cannot get a form
 		number, note, _ := strings.Cut(rest, " ")
 		if n, err := strconv.ParseInt(strings.TrimPrefix(number, "#"), 10, 64); err == nil {
-			words, _ := b.verdict(ctx, journal.Verdict{Delivery: cmd.delivery, Case: n, By: cmd.by, Contests: strings.EqualFold(word, "contest"), Note: decodeEntities(strings.TrimSpace(note))})
+			words, _ := b.verdict(ctx, journal.Verdict{Delivery: cmd.delivery, Case: n, By: cmd.by, Contests: strings.EqualFold(word, "contest"), Note: decoded.Replace(strings.TrimSpace(note))})
 			return textMessage(line{say("%s", words)})
 		}
 	case "":
@@ -428,9 +428,5 @@ func unwrapped(text string) string {
 			b.WriteString(target)
 		}
 	}
-	return decodeEntities(strings.TrimSpace(b.String()))
-}
-
-func decodeEntities(s string) string {
-	return strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&").Replace(s)
+	return decoded.Replace(strings.TrimSpace(b.String()))
 }

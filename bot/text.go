@@ -106,11 +106,16 @@ func fallback(lines ...line) string {
 	return b.String()
 }
 
-// escape makes s literal in the text field of a message ("Formatting text for app
-// surfaces"): three characters, and none else, are encoded.
-func escape(s string) string {
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
-}
+// How Slack encodes text ("Formatting text for app surfaces"): three characters, and none
+// else. Each takes one pass, so that an encoded & never joins what follows it into another
+// entity.
+var (
+	encoded = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+	decoded = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&")
+)
+
+// escape makes s literal in the text field of a message.
+func escape(s string) string { return encoded.Replace(s) }
 
 // visible spells out characters that cannot be seen or that change how others are seen:
 // controls and bidirectional marks become \u202E and the like.

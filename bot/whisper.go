@@ -106,8 +106,9 @@ func withoutURL(doing string, err error) error {
 // requesters remembers, in memory only, how to reach those who asked: the response_url of
 // their command, while it can be used.
 type requesters struct {
-	mu   sync.Mutex
-	urls map[int64]responseURL
+	mu    sync.Mutex
+	urls  map[int64]responseURL
+	swept time.Time // when the ones out of use were last thrown away
 }
 
 type responseURL struct {
@@ -124,7 +125,8 @@ func (r *requesters) remember(number int64, url string, now time.Time) {
 	if r.urls == nil {
 		r.urls = make(map[int64]responseURL)
 	}
-	if len(r.urls) >= 1000 {
+	if now.Sub(r.swept) > time.Minute {
+		r.swept = now
 		maps.DeleteFunc(r.urls, func(_ int64, u responseURL) bool { return now.After(u.until) })
 	}
 	r.urls[number] = responseURL{url, now.Add(responseURLLife)}
