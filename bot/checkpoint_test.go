@@ -15,6 +15,7 @@ import (
 // Periods of two seconds: quiet ones are posted too, missed ones are caught up, none is
 // posted twice, and together they cover the time without a gap.
 func TestCheckpoints(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, with("AUDIT_CHANNEL=C0AUDIT", "AUDIT_CHECKPOINT=1s"))
 	audit := h.slack.AddChannel(slacksim.Channel{ID: "C0AUDIT", Name: "audit", BotMember: true}).ID
 	h.start()

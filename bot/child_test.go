@@ -3,6 +3,7 @@ package bot_test
 import (
 	"context"
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,9 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -35,6 +39,9 @@ const (
 // program, but as a process that can be killed at a chosen instant.
 func TestMain(m *testing.M) {
 	if os.Getenv(childMarker) == "" {
+		if !raceDetector() { // most of what runs in parallel waits
+			flag.Set("test.parallel", strconv.Itoa(5*runtime.GOMAXPROCS(0)))
+		}
 		os.Exit(m.Run())
 	}
 	go func() { // the pipe breaks when the tests die, however they die
@@ -44,6 +51,12 @@ func TestMain(m *testing.M) {
 	watchCommits()
 	tellHoldings()
 	os.Exit(app.Run(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// raceDetector reports whether the tests run with -race, and so several times slower.
+func raceDetector() bool {
+	info, _ := debug.ReadBuildInfo()
+	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // tellHoldings lets this process say at SIGUSR1 what it holds.
@@ -141,6 +154,9 @@ func (h *house) spawn(changes ...func(*exec.Cmd)) *process {
 	require.NoError(h.t, err)
 	cmd := exec.Command(self)
 	cmd.Env = append(h.environ(), childMarker+"=1", childCommits+"="+h.commitLog(), childDelay+"="+h.commitDelay(), childHolds+"="+h.holdingsFile(), "TMPDIR="+os.TempDir())
+	if testing.CoverMode() != "" { // or it complains, where its own last words should be
+		cmd.Env = append(cmd.Env, "GOCOVERDIR="+h.t.TempDir())
+	}
 	cmd.Stdout, cmd.Stderr = h.out, h.out
 	for _, change := range changes {
 		change(cmd)

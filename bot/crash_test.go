@@ -360,7 +360,8 @@ func (s story) crash(t *testing.T, at instant, again ...func(*exec.Cmd)) (died b
 const toldToStop = "told to stop"
 
 // tried reports whether a death at the instant is tried without ZEGOCLOSE_TEST_LONG too: all
-// those of the first story; of the others, whatever is not beginning or reading only.
+// those of the first story; of the others, what is not beginning or reading only, nor about
+// the same as dying after the commit before.
 func (s story) tried(at instant) bool {
 	if !strings.Contains(at.what, s.only) {
 		return false
@@ -368,7 +369,7 @@ func (s story) tried(at instant) bool {
 	if s.name == stories[0].name || long() {
 		return true
 	}
-	for _, what := range []string{"apps.connections.open", "connection_opened", "auth.test", ".info", "conversations.", "DescribeUserNum", "answered"} {
+	for _, what := range []string{"apps.connections.open", "connection_opened", "auth.test", ".info", "conversations.", "DescribeUserNum", "answered", "before commit"} {
 		if strings.Contains(at.what, what) {
 			return false
 		}
@@ -390,10 +391,15 @@ func TestCrash(t *testing.T) {
 			}
 		})
 	}
-	for _, s := range stories {
-		instants := s.instants(t)
-		sideBySide(func(do func(func())) {
-			for i, at := range instants {
+	instants := make([][]instant, len(stories))
+	sideBySide(func(do func(func())) {
+		for n, s := range stories {
+			do(func() { instants[n] = s.instants(t) })
+		}
+	})
+	sideBySide(func(do func(func())) {
+		for n, s := range stories {
+			for i, at := range instants[n] {
 				if !s.tried(at) {
 					continue
 				}
@@ -401,21 +407,25 @@ func TestCrash(t *testing.T) {
 				if !long() || !s.twice {
 					continue
 				}
-				when, n := []string{"before", "after"}[i%2], i/2%9+1
+				when, commit := []string{"before", "after"}[i%2], i/2%9+1
 				do(func() {
-					try(s, fmt.Sprintf("%v, then %s commit %d", at, when, n), at, diesAt(when, n), diesAt(when, n))
+					try(s, fmt.Sprintf("%v, then %s commit %d", at, when, commit), at, diesAt(when, commit), diesAt(when, commit))
 				})
 			}
-		})
-	}
+		}
+	})
 	t.Logf("%d crash points tried, %d more not reached", points.Load(), unreached.Load())
 }
 
-// sideBySide has what is to be done done, a dozen at a time: it mostly waits.
+// sideBySide has what is to be done done, many at a time: it mostly waits.
 func sideBySide(all func(do func(func()))) {
 	next := make(chan func())
+	many := 24
+	if raceDetector() {
+		many = 12
+	}
 	var workers sync.WaitGroup
-	for range 12 {
+	for range many {
 		workers.Go(func() {
 			for f := range next {
 				f()

@@ -175,6 +175,7 @@ func (h *house) startBinary(binary string) *exec.Cmd {
 }
 
 func TestSignals(t *testing.T) {
+	t.Parallel()
 	binary := builtBinary(t)
 	// A post that Slack does not answer is what takes longest.
 	hanging := func(t *testing.T) (*house, *exec.Cmd) {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -25,12 +24,8 @@ const maxResident = 400 << 20
 // heavy is how much work a load is made of: a tenth of n if the race detector slows the
 // program down, and with it the journal, several times.
 func heavy(n int) int {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "-race" && s.Value == "true" {
-				return n / 10
-			}
-		}
+	if raceDetector() {
+		return n / 10
 	}
 	return n
 }

@@ -90,6 +90,7 @@ func TestEveryWarningIsExplained(t *testing.T) {
 
 // While Slack is away the log tells so, and then keeps quiet.
 func TestLogIsQuietWhileSlackIsDown(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, with("ALLOWED_USERGROUPS=S0MODS", "LOG_LEVEL=info"))
 	h.slack.AddGroup(slacksim.Group{ID: "S0MODS", Users: []string{h.bob}})
 	h.start()

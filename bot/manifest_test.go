@@ -106,6 +106,7 @@ func (h *house) closesInBoth() {
 // The permissions that manifest.yaml asks for are exactly those that are needed: with them
 // nothing is refused, and without any one of them something is.
 func TestScopesAreExact(t *testing.T) {
+	t.Parallel()
 	scopes := manifestScopes(t)
 	t.Run("with all", func(t *testing.T) {
 		t.Parallel()

@@ -199,6 +199,7 @@ func TestP5EveryCommandAndClickIsAnswered(t *testing.T) {
 }
 
 func TestP6WhatIsTypedIsClosedAndInert(t *testing.T) {
+	t.Parallel()
 	rooms := []string{
 		"<!channel>", "a&b", "`x`", "*x*", "_x_", "~x~", ">x", "&amp;", "&lt;!here&gt;", "<@U0BOB>", "<#C0OPS>", "@channel", "#ops",
 		":smile:", "http://example.com/x", "x&RoomId=y", "100%25", "a+b", "live\u202e24", "x\u200by", "live#1", `back\slash`, "‘quote’",
@@ -209,6 +210,7 @@ func TestP6WhatIsTypedIsClosedAndInert(t *testing.T) {
 		encoded bool // how Slack sends
 	}{{"auto", false}, {"auto", true}, {"encoded", true}, {"raw", false}} {
 		t.Run(fmt.Sprintf("SLACK_TEXT=%s encoded=%v", setting.mode, setting.encoded), func(t *testing.T) {
+			t.Parallel()
 			h := openHouse(t, with("SLACK_TEXT="+setting.mode, "MAX_PENDING_PER_USER=0"),
 				slackLike(func(c *slacksim.Config) { c.EncodeText = setting.encoded }))
 			for i, room := range rooms {

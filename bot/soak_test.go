@@ -50,6 +50,9 @@ func soakFor(t *testing.T) time.Duration {
 // itself fail at random, then waits until it is quiet and compares the three records. The
 // choices follow from a seed, which ZEGOCLOSE_SEED sets; what they meet does not.
 func TestSoak(t *testing.T) {
+	if !long() {
+		t.Parallel()
+	}
 	s := &soak{seed: 20261123, silence: true, over: make(chan struct{})}
 	if v := os.Getenv("ZEGOCLOSE_SEED"); v != "" {
 		var err error
