@@ -191,6 +191,7 @@ func (h *house) journalID() string {
 }
 
 func TestTamperingInSlackShows(t *testing.T) {
+	t.Parallel()
 	for _, c := range slackTampering {
 		t.Run(c.name, func(t *testing.T) {
 			h := history(t)

@@ -138,6 +138,7 @@ func TestCheckJSON(t *testing.T) {
 
 // Each fault shows as its own ✘ and no other. What depends on it is not judged: –.
 func TestCheckFaults(t *testing.T) {
+	t.Parallel()
 	without := func(scopes ...string) option {
 		return slackLike(func(c *slacksim.Config) {
 			c.Scopes = slices.DeleteFunc(slices.Clone(c.Scopes), func(s string) bool { return slices.Contains(scopes, s) })

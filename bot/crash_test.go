@@ -468,6 +468,7 @@ func TestStop(t *testing.T) {
 // TestCrashWithAnHeir has a second bot wait for the journal while the first one works, as
 // in a rolling restart. When the first is killed, the second takes over at once.
 func TestCrashWithAnHeir(t *testing.T) {
+	t.Parallel()
 	for _, at := range []instant{
 		{what: "slack chat.postMessage request_arrived", n: 1, how: "late"},
 		{what: "slack ack_received", n: 2},

@@ -16,6 +16,7 @@ const (
 	commandAge = 5 * time.Minute  // how old what is known may be to answer a command or a click
 	callAge    = 15 * time.Minute // and just before the call to ZEGO leaves
 
+	groupsWait   = time.Second      // how long a command waits for them right after the start
 	groupsEvery  = time.Minute      // user groups are read this often (usergroups.users.list: tier 2)
 	accountEvery = 15 * time.Minute // and each account this often (users.info: tier 4)
 )
@@ -24,6 +25,7 @@ const (
 // answered from memory; reading goes on in the background.
 type directory struct {
 	began    time.Time
+	asked    chan struct{} // closed when Slack has been asked for the groups once
 	mu       sync.Mutex
 	groups   map[string]groupMembers
 	accounts map[string]account
@@ -47,7 +49,7 @@ type channelInfo struct {
 }
 
 func newDirectory(now time.Time) *directory {
-	return &directory{began: now, groups: make(map[string]groupMembers), accounts: make(map[string]account), channels: make(map[string]channelInfo)}
+	return &directory{began: now, asked: make(chan struct{}), groups: make(map[string]groupMembers), accounts: make(map[string]account), channels: make(map[string]channelInfo)}
 }
 
 // decide asks the policy with what is known now. Knowledge of group membership that is
@@ -125,8 +127,9 @@ func (b *Bot) lookUpChannel(ctx context.Context, id string, maxAge time.Duration
 // readDirectory keeps user groups and accounts up to date until ctx ends. An error leaves
 // what is known as it is; it grows too old to be used by itself.
 func (b *Bot) readDirectory(ctx context.Context) error {
+	groupsAsked := sync.OnceFunc(func() { close(b.directory.asked) })
 	for failures := 0; ctx.Err() == nil; {
-		err := b.readPeople(ctx)
+		err := b.readPeople(ctx, groupsAsked)
 		if err == nil {
 			failures = 0
 			sleep(ctx, groupsEvery)
@@ -142,21 +145,45 @@ func (b *Bot) readDirectory(ctx context.Context) error {
 	return nil
 }
 
+// awaitGroups gives the first reading of the groups a moment, right after the start: until
+// then their members would be refused.
+func (b *Bot) awaitGroups(ctx context.Context) {
+	select {
+	case <-b.directory.asked:
+		return
+	default:
+	}
+	ctx, cancel := context.WithTimeout(ctx, groupsWait)
+	defer cancel()
+	select {
+	case <-b.directory.asked:
+	case <-ctx.Done():
+	}
+}
+
 // readPeople reads all groups, and the accounts that are not known well enough. It stops at
 // an error that the rest would meet too.
-func (b *Bot) readPeople(ctx context.Context) error {
-	var failed error
+func (b *Bot) readPeople(ctx context.Context, groupsAsked func()) error {
+	failed := b.readGroups(ctx)
+	groupsAsked()
+	if fate, _ := fateOf(failed); failed != nil && (fate == tooFast || fate == tokenFatal) {
+		return failed
+	}
+	for _, u := range b.directory.listed(slices.Concat(b.Policy.Users, b.Reviewers.Users)) {
+		if err := b.readAccount(ctx, u); err != nil {
+			return err
+		}
+	}
+	return failed
+}
+
+func (b *Bot) readGroups(ctx context.Context) (failed error) {
 	for _, g := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(b.Policy.Groups, b.Reviewers.Groups)))) {
 		if err := b.readGroup(ctx, g); err != nil {
 			failed = err
 			if fate, _ := fateOf(err); fate == tooFast || fate == tokenFatal {
 				return err
 			}
-		}
-	}
-	for _, u := range b.directory.listed(slices.Concat(b.Policy.Users, b.Reviewers.Users)) {
-		if err := b.readAccount(ctx, u); err != nil {
-			return err
 		}
 	}
 	return failed

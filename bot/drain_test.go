@@ -23,8 +23,10 @@ import (
 // the next process; what was not acked has not happened.
 func TestDrainUnderLoad(t *testing.T) {
 	times := 5
-	if os.Getenv("ZEGOCLOSE_TEST_LONG") != "" {
+	if long() {
 		times = 50
+	} else {
+		t.Parallel()
 	}
 	h := newHouse(t, with("MAX_PENDING_PER_USER=0", "LOG_LEVEL=info", "CONFIRM_TIMEOUT=10m", "ZEGO_TIMEOUT=5s"))
 	var mu sync.Mutex

@@ -212,6 +212,7 @@ func (h *house) closesAbsent(room string) {
 }
 
 func TestMetricsOfTrouble(t *testing.T) {
+	t.Parallel()
 	h := probed(t)
 	h.start()
 	// What waits can be seen while it waits.

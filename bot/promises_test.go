@@ -128,6 +128,7 @@ func TestP2NoCardNoAction(t *testing.T) {
 }
 
 func TestP3ClosedOnlyAfterCodeZero(t *testing.T) {
+	t.Parallel()
 	for _, answer := range []struct {
 		name  string
 		fault zegosim.Fault
@@ -159,6 +160,7 @@ func TestP3ClosedOnlyAfterCodeZero(t *testing.T) {
 }
 
 func TestP4CheckedAgainJustBeforeTheCall(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, with("ALLOWED_USERS=U0BOB", "ALLOWED_USERGROUPS=S0MODS", "ZEGO_CLOSE_INTERVAL=3s"))
 	h.slack.AddGroup(slacksim.Group{ID: "S0MODS", Handle: "mods", Users: []string{h.alice}})
 	h.zego.Login("live-42", "ann")
@@ -346,6 +348,7 @@ func TestP8SlowAnswerDoesNotHoldUpTheNextRoom(t *testing.T) {
 // TestP10NoSecretIsWritten drives the failing paths; what is looked for, and where, is in
 // house.noSecrets, which every test of this package ends with.
 func TestP10NoSecretIsWritten(t *testing.T) {
+	t.Parallel()
 	h := openHouse(t)
 	h.zego.Login("live-42", "ann")
 	h.zego.AddFault(zegosim.Fault{Action: "CloseRoom", Redirect: "https://example.com/?Signature=abc", Count: 1})
