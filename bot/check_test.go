@@ -21,6 +21,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// nobodyListens is an address at which connections are refused: no program is given so low a
+// port unless it asks.
+const nobodyListens = "127.0.0.1:1"
+
 // checked is a house in which everything is right, with one of everything to look at.
 func checked(t *testing.T, options ...option) *house {
 	h := newHouse(t, append([]option{with("ALLOWED_USERGROUPS=S0MODS", "ALLOWED_CHANNELS=C0OPS,C0AUDIT", "AUDIT_CHANNEL=C0AUDIT")}, options...)...)
@@ -226,19 +230,19 @@ func TestCheckFaults(t *testing.T) {
 		{fault: "a plan without groups", inject: func(h *house) {
 			h.slack.Inject(slacksim.Fault{Method: "usergroups.users.list", Error: "plan_upgrade_required"})
 		}, wrong: "✘ user group S0MODS: the workspace's plan has no user groups", tells: "ALLOWED_USERS instead"},
-		{fault: "Slack is away", inject: func(h *house) { h.env["SLACK_API_URL"] = "http://" + freeAddr(h.t) },
+		{fault: "Slack is away", inject: func(h *house) { h.env["SLACK_API_URL"] = "http://" + nobodyListens },
 			wrong: "✘ bot token: Slack cannot be asked: dial tcp", tells: "firewall", skips: ofSlack("scopes", "app token", "Socket Mode", "one app")},
 		{fault: "Slack does not answer", inject: func(h *house) { h.slack.Inject(slacksim.Fault{Hang: true}) },
 			wrong: "✘ bot token: Slack cannot be asked: no answer in time", tells: "firewall", skips: ofSlack("scopes", "app token", "Socket Mode", "one app")},
 		{fault: "no WebSockets", inject: func(h *house) {
 			h.between("SLACK_API_URL", func(r *http.Request, body string) string {
 				if strings.HasSuffix(r.URL.Path, "apps.connections.open") {
-					return `{"ok":true,"url":"ws://` + freeAddr(h.t) + `/link"}`
+					return `{"ok":true,"url":"ws://` + nobodyListens + `/link"}`
 				}
 				return body
 			})
 		}, wrong: "✘ Socket Mode: no hello from Slack (connecting to Slack: dialling Slack: dial tcp", tells: "WebSocket", skips: []string{"one app"}},
-		{fault: "ZEGO is away", inject: func(h *house) { h.env["ZEGO_API_URL"] = "http://" + freeAddr(h.t) },
+		{fault: "ZEGO is away", inject: func(h *house) { h.env["ZEGO_API_URL"] = "http://" + nobodyListens },
 			wrong: "✘ ZEGO: it cannot be reached at http://127.0.0.1:", tells: "check ZEGO_API_URL"},
 		{fault: "the wrong secret", like: with("ZEGO_SERVER_SECRET=ffffffffffffffffffffffffffffffff"),
 			wrong: "✘ ZEGO: ZEGO answers code 100000005, signature wrong", tells: "check AppID and ServerSecret"},

@@ -45,7 +45,7 @@ func diskHouse(t *testing.T, options ...option) *house {
 	require.NoError(t, os.Mkdir(home, 0o700))
 	t.Cleanup(func() { os.Chmod(home, 0o700); os.RemoveAll(dir) })
 	db := filepath.Join(home, "journal.db")
-	h := newHouse(t, append([]option{with("DATABASE_URL="+db, "HTTP_ADDR="+freeAddr(t), "ZEGO_TIMEOUT=5s", "LOG_LEVEL=info")}, options...)...)
+	h := newHouse(t, append([]option{with("DATABASE_URL="+db, anyPort, "ZEGO_TIMEOUT=5s", "LOG_LEVEL=info")}, options...)...)
 	h.db = db
 	if os.Geteuid() == 0 {
 		require.NoError(t, os.Chown(home, nobody, nobody))

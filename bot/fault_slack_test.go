@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -927,9 +928,14 @@ func TestFaultSlackTokens(t *testing.T) {
 	for _, code := range []string{"token_revoked", "account_inactive", "invalid_auth"} {
 		t.Run("bot token, "+code+", with a card to send", func(t *testing.T) {
 			h := newHouse(t)
-			lookups := h.slack.Inject(slacksim.Fault{Method: "users.info", Delay: time.Millisecond})
+			var lookups atomic.Int32
+			h.slack.OnEvent(func(e slacksim.Event) {
+				if e.Kind == slacksim.Answered && e.Method == "users.info" {
+					lookups.Add(1)
+				}
+			})
 			p := h.startChild()
-			h.eventually("it has looked up both accounts", func() bool { return lookups.Hits() == 2 })
+			h.eventually("it has looked up both accounts", func() bool { return lookups.Load() == 2 })
 			h.slack.RefuseBotToken(code)
 			h.types(h.alice, "live-42")
 			ends(t, h, p, "SLACK_BOT_TOKEN", code, "install the app again")

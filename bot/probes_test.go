@@ -4,9 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os/exec"
 	"regexp"
@@ -23,22 +23,28 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// freeAddr is an address that nobody listens on.
-func freeAddr(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
+// anyPort lets the system choose where the bot answers probes; its log tells, see probesAt.
+const anyPort = "HTTP_ADDR=127.0.0.1:0"
 
 // probed builds a house whose bot answers probes.
 func probed(t testing.TB, options ...option) *house {
-	return newHouse(t, append([]option{with("HTTP_ADDR=" + freeAddr(t))}, options...)...)
+	return newHouse(t, append([]option{with(anyPort)}, options...)...)
+}
+
+// probesAt is where the bot said last that it answers probes.
+func (h *house) probesAt() (address string) {
+	for l := range strings.Lines(h.out.String()) {
+		var said struct{ Msg, Address string }
+		if json.Unmarshal([]byte(l), &said) == nil && said.Msg == "answering probes" {
+			address = said.Address
+		}
+	}
+	return address
 }
 
 // get asks the bot's HTTP server; a status of 0 means that nobody answers.
 func (h *house) get(path string) (status int, body string) {
-	resp, err := http.Get("http://" + h.env["HTTP_ADDR"] + path)
+	resp, err := http.Get("http://" + h.probesAt() + path)
 	if err != nil {
 		return 0, err.Error()
 	}
@@ -80,6 +86,7 @@ func TestProbes(t *testing.T) {
 	assert.Contains(t, out, "no instance answers at HTTP_ADDR")
 
 	h.start()
+	h.env["HTTP_ADDR"] = h.probesAt()
 	status, body := h.get("/healthz")
 	assert.Equal(t, 200, status, body)
 	h.eventually("it is ready", func() bool { status, _ := h.get("/readyz"); return status == 200 })
@@ -105,7 +112,7 @@ func TestProbes(t *testing.T) {
 	h.tolerated = append(h.tolerated, slacksim.Vanished)
 
 	for _, method := range []string{"POST", "DELETE"} {
-		req, _ := http.NewRequest(method, "http://"+h.env["HTTP_ADDR"]+"/healthz", nil)
+		req, _ := http.NewRequest(method, "http://"+h.probesAt()+"/healthz", nil)
 		resp, err := http.DefaultClient.Do(req)
 		require.NoError(t, err)
 		resp.Body.Close()
@@ -118,7 +125,7 @@ func TestProbes(t *testing.T) {
 func TestProbesWhileWaitingForTheJournal(t *testing.T) {
 	h := probed(t, with("LOCK_WAIT=30s"))
 	h.start()
-	other := newHouse(t, with("HTTP_ADDR="+freeAddr(t), "LOCK_WAIT=30s", "DATABASE_URL="+h.db))
+	other := newHouse(t, with(anyPort, "LOCK_WAIT=30s", "DATABASE_URL="+h.db))
 	ctx, cancel := context.WithCancel(context.Background())
 	exit := make(chan int, 1)
 	go func() { exit <- app.Run(ctx, nil, other.environ(), other.out, other.out) }()
