@@ -897,6 +897,31 @@ func TestFaultSlackRestart(t *testing.T) {
 		h.honest()
 		assert.Empty(t, h.closeCalls("live-42"))
 	})
+	t.Run("an edit of the life before arrives late", func(t *testing.T) {
+		h := openHouse(t, with("ZEGO_TIMEOUT=5s", "SLACK_TIMEOUT=300ms", "SLACK_RECHECK_AFTER=2500ms"))
+		var arrived, over atomic.Int32
+		h.slack.OnEvent(func(e slacksim.Event) {
+			if e.Method == "chat.update" && e.Kind == slacksim.RequestArrived && arrived.Add(1) == 1 {
+				time.Sleep(2 * time.Second)
+			}
+			if e.Kind == slacksim.MessageChanged && strings.Contains(h.transcript(), "Closed by ZEGO") && !strings.Contains(h.transcript(), "Closed live-42") {
+				over.Add(1) // the old view lies over the new one
+			}
+		})
+		h.zego.Login("live-42", "ann", "ben")
+		card := h.asks(h.alice, "live-42")
+		h.zego.Down()
+		h.confirms(h.alice, card)
+		h.eventually("its edit is put off", func() bool { return strings.Contains(h.out.String(), "a card has to wait to be drawn again") })
+		h.stop()
+		require.NoError(h.t, h.zego.Up())
+		h.tolerated = append(h.tolerated, slacksim.OpenStorm)
+		h.start()
+		h.shows(card, "Closed live-42")
+		h.eventually("the late edit has arrived", func() bool { return over.Load() == 1 })
+		h.shows(card, "Closed live-42")
+		h.honest()
+	})
 	t.Run("auth.test fails, with a post in doubt", func(t *testing.T) {
 		h := openHouse(t, with("ZEGO_TIMEOUT=5s"))
 		h.slack.Inject(slacksim.Fault{Method: "chat.postMessage", Reset: true, When: slacksim.After, Count: 1})
