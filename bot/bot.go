@@ -223,7 +223,7 @@ func (b *Bot) handle(ctx context.Context, e *socket.Envelope) {
 		}
 		return // a click is marked as failed by Slack
 	}
-	b.awaitGroups(ctx)
+	b.awaitGroups(ctx, e.Received.Add(groupsWait))
 	var err error
 	switch e.Type {
 	case "slash_commands":

@@ -145,15 +145,15 @@ func (b *Bot) readDirectory(ctx context.Context) error {
 	return nil
 }
 
-// awaitGroups gives the first reading of the groups a moment, right after the start: until
-// then their members would be refused.
-func (b *Bot) awaitGroups(ctx context.Context) {
+// awaitGroups waits for the first reading of the groups, right after the start, but not
+// past limit: until then their members are refused.
+func (b *Bot) awaitGroups(ctx context.Context, limit time.Time) {
 	select {
 	case <-b.directory.asked:
 		return
 	default:
 	}
-	ctx, cancel := context.WithTimeout(ctx, groupsWait)
+	ctx, cancel := context.WithDeadline(ctx, limit)
 	defer cancel()
 	select {
 	case <-b.directory.asked:
