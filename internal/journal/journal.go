@@ -121,6 +121,9 @@ func Open(ctx context.Context, c Config) (*Journal, error) {
 }
 
 func open(ctx context.Context, c Config, lock *fileLock) (*Journal, error) {
+	if err := makeFile(c.Path); err != nil {
+		return nil, err
+	}
 	write, err := openSQLite(c.Path)
 	if err != nil {
 		return nil, err

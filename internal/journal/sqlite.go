@@ -23,16 +23,23 @@ const beginWrite = `BEGIN IMMEDIATE`
 // UPDATE, which is what makes writers take turns there.
 const lockHead = `SELECT entry, hash, time, last_case FROM head WHERE one = 1`
 
-// openSQLite opens path for writing, making it with access for its owner alone.
+// makeFile makes the journal's file, if there is none, with access for its owner alone. It
+// must come before anything else opens that: closing a file gives back all locks that the
+// process has on it, and a journal that looks unused loses its write-ahead log to the next
+// program that opens and closes it (https://www.sqlite.org/howtocorrupt.html, 2.2).
+func makeFile(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening journal: %w", err)
+	}
+	return f.Close()
+}
+
+// openSQLite opens path for writing.
 // synchronous=FULL makes a commit in WAL mode wait for its fsync. A lock held by another
 // program (a shell, a backup) is waited for at most busy_timeout, which together with the
 // bot's own limits leaves time to tell the person within Slack's three seconds.
 func openSQLite(path string) (*sql.DB, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("opening journal: %w", err)
-	}
-	f.Close()
 	db, err := sql.Open("sqlite", dsn(path, "_txlock=immediate",
 		"_pragma=busy_timeout(1000)", "_pragma=journal_mode(wal)", "_pragma=synchronous(full)", "_pragma=cache_size(-1024)",
 		"_pragma=wal_autocheckpoint(16384)")) // pages, 64 MiB: a last resort, see keepLogShort

@@ -28,6 +28,7 @@ var children = map[string]func(path string){
 	"hold":     holdTheLock,
 	"fullDisk": fillTheDisk,
 	"mayNot":   openWithoutRights,
+	"last":     lockAsTheLast,
 }
 
 // child prepares this test binary to play the named part on the journal at path.
@@ -679,4 +680,26 @@ func TestP2AJournalThatMayNotBeWritten(t *testing.T) {
 			assert.Contains(t, string(out), path)
 		})
 	}
+}
+
+// lockAsTheLast does what SQLite does in any program that closes a database: if nobody else
+// has locked it (510 bytes behind the first GiB, https://www.sqlite.org/fileformat2.html,
+// "The Lock-Byte Page"), that was the last user, and the write-ahead log is removed.
+func lockAsTheLast(path string) {
+	f := must(os.OpenFile(path, os.O_RDWR, 0))
+	lock := syscall.Flock_t{Type: syscall.F_WRLCK, Start: 1<<30 + 2, Len: 510}
+	fmt.Print(syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &lock))
+}
+
+func TestAnotherProgramKnowsThatTheJournalIsInUse(t *testing.T) {
+	b := newBook(t)
+	b.request(alice, "live-1")
+	time.Sleep(50 * time.Millisecond) // what works beside the writer has begun
+	out, err := child(t, "last", b.path).Output()
+	require.NoError(t, err)
+	assert.Equal(t, syscall.EAGAIN.Error(), string(out))
+	require.NoError(t, b.Close())
+	out, err = child(t, "last", b.path).Output()
+	require.NoError(t, err)
+	assert.Equal(t, "<nil>", string(out))
 }
