@@ -138,6 +138,26 @@ func TestProbesWhileWaitingForTheJournal(t *testing.T) {
 	h.stop()
 }
 
+// The next process has the settings of the one before: it waits for the address, too.
+func TestRestartOnOneMachine(t *testing.T) {
+	h := probed(t)
+	h.start()
+	next := newHouse(t, with("HTTP_ADDR="+h.probesAt(), "LOCK_WAIT=100ms", "DATABASE_URL="+h.db))
+	code, out := next.command()
+	assert.Equal(t, 1, code)
+	assert.Contains(t, out, "stop the program that uses it, or choose another address")
+
+	next.env["LOCK_WAIT"] = "30s"
+	ctx, cancel := context.WithCancel(context.Background())
+	exit := make(chan int, 1)
+	go func() { exit <- app.Run(ctx, nil, next.environ(), next.out, next.out) }()
+	next.eventually("it waits", func() bool { return strings.Contains(next.out.String(), "waiting for another process to let go of HTTP_ADDR") })
+	h.stop()
+	next.eventually("it is ready", func() bool { status, _ := next.get("/readyz"); return status == 200 })
+	cancel()
+	assert.Equal(t, 0, <-exit)
+}
+
 func TestHealthWithoutAddress(t *testing.T) {
 	var b bytes.Buffer
 	assert.Equal(t, 2, app.Run(context.Background(), []string{"health"}, nil, &b, &b))

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"zegoclose/bot"
@@ -30,8 +31,8 @@ type probes struct {
 	stop   atomic.Bool             // told to stop: no new commands, please
 }
 
-func serveProbes(addr string, m *metrics.Metrics, log *slog.Logger) (*probes, error) {
-	listener, err := net.Listen("tcp", addr)
+func serveProbes(ctx context.Context, c config, m *metrics.Metrics, log *slog.Logger) (*probes, error) {
+	listener, err := listen(ctx, c.HTTPAddr, c.LockWait, log)
 	if err != nil {
 		return nil, fmt.Errorf("HTTP_ADDR: %w", err)
 	}
@@ -51,6 +52,29 @@ func serveProbes(addr string, m *metrics.Metrics, log *slog.Logger) (*probes, er
 	}()
 	log.Info("answering probes", "address", listener.Addr().String())
 	return p, nil
+}
+
+// listen waits up to wait for another process to let go of the address, as in a rolling
+// restart on one machine.
+func listen(ctx context.Context, addr string, wait time.Duration, log *slog.Logger) (net.Listener, error) {
+	giveUp := time.Now().Add(wait)
+	for said := false; ; said = true {
+		l, err := net.Listen("tcp", addr)
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return l, err
+		}
+		if time.Now().After(giveUp) {
+			return nil, fmt.Errorf("%w (waited %v): stop the program that uses it, or choose another address", err, wait)
+		}
+		if !said {
+			log.Info("waiting for another process to let go of HTTP_ADDR", "address", addr, "at_most", wait)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // watch makes p answer for b, until ctx ends: then b takes no more commands. A nil p does

@@ -33,7 +33,10 @@ func (runCommand) Run(ctx context.Context, w *world) error {
 	var probes *probes
 	if c.HTTPAddr != "" {
 		m = metrics.New(version())
-		if probes, err = serveProbes(c.HTTPAddr, m, log); err != nil {
+		if probes, err = serveProbes(ctx, c, m, log); err != nil {
+			if ctx.Err() != nil {
+				return nil // told to stop while another process held the address
+			}
 			return err
 		}
 		defer probes.close()

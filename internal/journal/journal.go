@@ -108,7 +108,7 @@ func Open(ctx context.Context, c Config) (*Journal, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	lock, err := lockFile(ctx, c.Path+".lock", c.LockWait)
+	lock, err := lockFile(ctx, c.Path+".lock", c.LockWait, c.Log)
 	if err != nil {
 		return nil, err
 	}

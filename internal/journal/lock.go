@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"syscall"
 	"time"
@@ -14,7 +15,7 @@ import (
 type fileLock struct{ f *os.File }
 
 // lockFile locks path, waiting up to wait for another process to let go, as in a rolling restart.
-func lockFile(ctx context.Context, path string, wait time.Duration) (*fileLock, error) {
+func lockFile(ctx context.Context, path string, wait time.Duration, log *slog.Logger) (*fileLock, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the journal's lock file: %w", err)
@@ -22,7 +23,7 @@ func lockFile(ctx context.Context, path string, wait time.Duration) (*fileLock, 
 	deadline := time.Now().Add(wait)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for said := false; ; said = true {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		switch {
 		case err == nil:
@@ -33,6 +34,9 @@ func lockFile(ctx context.Context, path string, wait time.Duration) (*fileLock, 
 		case time.Now().After(deadline):
 			f.Close()
 			return nil, fmt.Errorf("%w (waited %v for %s): stop the other zegoclose first", ErrLocked, wait, path)
+		}
+		if !said {
+			log.Info("waiting for another process to let go of the journal", "lock", path, "at_most", wait)
 		}
 		select {
 		case <-ctx.Done():
