@@ -327,3 +327,58 @@ func TestReconcileTellsWhatIsNotShown(t *testing.T) {
 	assert.Contains(t, report.Findings[1].String(), "UNPOSTED case #2")
 	assert.Contains(t, report.Findings[1].String(), "the reply is not in Slack, as far as the journal knows (doubt since")
 }
+
+// A channel that Slack does not show is told of by itself; the others are compared.
+func TestReconcileWithoutAChannel(t *testing.T) {
+	h := history(t)
+	h.slack.AddChannel(slacksim.Channel{ID: "C0RANDOM", Name: "random", BotMember: true, Members: []string{h.alice}})
+	h.await(h.slack.Command(slacksim.Command{User: h.alice, Channel: "C0RANDOM", Text: "elsewhere"}))
+	h.eventually("a card in the other channel", func() bool { return h.slack.CountMessages("C0RANDOM") == 1 })
+	h.settled()
+	h.stop()
+	h.slack.UpdateChannel("C0RANDOM", func(c *slacksim.Channel) { c.BotMember = false })
+	const refusal = "channel C0RANDOM cannot be read, Slack answers not_in_channel: if the id is right, invite the bot there with /invite @zegoclose; or name one of the others with -channel"
+
+	exit, out := h.audit("reconcile")
+	assert.Equal(t, 1, exit)
+	assert.Contains(t, out, "channels C0OPS, ")
+	assert.Contains(t, out, "of 6 posts 6 match\nposts not compared, in channels that cannot be read: 1\nNOT COMPARED: "+refusal+"\n")
+	assert.NotContains(t, out, "MISSING")
+	exit, out = h.audit("reconcile", "-channel", "C0OPS")
+	assert.Zero(t, exit, out)
+	exit, out = h.audit("reconcile", "-channel", "C0GONE")
+	assert.Equal(t, 1, exit)
+	assert.Contains(t, out, "channels none, 0 messages looked at; of 0 posts 0 match\nNOT COMPARED: channel C0GONE cannot be read, Slack answers channel_not_found: ")
+
+	exit, out = h.audit("reconcile", "-json")
+	assert.Equal(t, 1, exit)
+	var report struct {
+		Channels        []string
+		Posts, Matching int
+		NotCompared     int `json:"not_compared"`
+		Findings        []struct{ Kind, Channel, What string }
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &report), out)
+	assert.Equal(t, []string{"C0OPS"}, report.Channels)
+	assert.Equal(t, []int{6, 6, 1}, []int{report.Posts, report.Matching, report.NotCompared})
+	require.Len(t, report.Findings, 1)
+	assert.Equal(t, struct{ Kind, Channel, What string }{"not_compared", "C0RANDOM", refusal}, report.Findings[0])
+
+	h.slack.Inject(slacksim.Fault{Method: "conversations.history", Error: "missing_scope"})
+	_, out = h.audit("reconcile", "-channel", "C0OPS")
+	assert.Contains(t, out, "Slack answers missing_scope: give the app the scopes of manifest.yaml")
+	h.env["SLACK_API_URL"] = "http://" + nobodyListens
+	exit, out = h.audit("reconcile", "-channel", "live-ops")
+	assert.Equal(t, 2, exit)
+	assert.Equal(t, "zegoclose: -channel \"live-ops\" is not an id: take one such as C0123ABCD, from the end of the channel's details in Slack\n", out)
+}
+
+// An export of the public channels does not hold the others.
+func TestReconcileFromAnExportWithoutAChannel(t *testing.T) {
+	h := history(t)
+	h.settled()
+	h.stop()
+	exit, out := h.audit("reconcile", "-export", h.exported(), "-channel", "C0OTHER")
+	assert.Equal(t, 1, exit)
+	assert.Contains(t, out, "NOT COMPARED: channel C0OTHER cannot be read, it is not in the export: take an export that holds it")
+}

@@ -51,6 +51,10 @@ func (f whichJournal) path(w *world) (string, error) {
 	return cmp.Or(strings.TrimSpace(vars["DATABASE_URL"]), "zegoclose.db"), nil
 }
 
+func noJournal(path string) error {
+	return usage("there is no journal %s: set DATABASE_URL, or name it with -journal", path)
+}
+
 // open opens the journal for reading only.
 func (f whichJournal) open(ctx context.Context, w *world) (*journal.Reader, error) {
 	path, err := f.path(w)
@@ -59,7 +63,7 @@ func (f whichJournal) open(ctx context.Context, w *world) (*journal.Reader, erro
 	}
 	r, err := journal.OpenReader(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &configError{[]string{fmt.Sprintf("there is no journal %s: set DATABASE_URL, or name it with -journal", path)}}
+		return nil, noJournal(path)
 	}
 	return r, err
 }
@@ -76,7 +80,7 @@ type verifyCommand struct {
 func (c verifyCommand) Run(ctx context.Context, w *world) error {
 	for _, h := range c.Head {
 		if len(h) < 8 || strings.Trim(strings.ToLower(h), "0123456789abcdef") != "" {
-			return &configError{[]string{fmt.Sprintf("-head %q is not a hash, nor its first 8 digits or more", h)}}
+			return usage("-head %q is not a hash: give its 64 digits (0-9, a-f), or at least the first 8", h)
 		}
 	}
 	r, err := c.open(ctx, w)
@@ -166,6 +170,9 @@ type reconcileCommand struct {
 }
 
 func (c reconcileCommand) Run(ctx context.Context, w *world) error {
+	if c.Channel != "" && !channelID.MatchString(c.Channel) {
+		return usage("-channel %q is not an id: take one such as C0123ABCD, from the end of the channel's details in Slack", c.Channel)
+	}
 	src, err := c.source(w)
 	if err != nil {
 		return err
@@ -206,7 +213,7 @@ func (c reconcileCommand) source(w *world) (closingSource, error) {
 	if c.Export != "" {
 		a, err := audit.OpenArchive(c.Export)
 		if err != nil {
-			return nil, &configError{[]string{err.Error()}}
+			return nil, usage("%v: name the zip file that Slack made", err)
 		}
 		return a, nil
 	}
@@ -236,7 +243,11 @@ type online struct{ *audit.API }
 func (online) Close() error { return nil }
 
 func (reconcileCommand) print(out io.Writer, r audit.Report) {
-	fmt.Fprintf(out, "journal %s: channels %s, %d messages looked at; of %d posts %d match\n", r.Journal, strings.Join(r.Channels, " "), r.Messages, r.Posts, r.Matching)
+	channels := cmp.Or(strings.Join(r.Channels, " "), "none")
+	fmt.Fprintf(out, "journal %s: channels %s, %d messages looked at; of %d posts %d match\n", r.Journal, channels, r.Messages, r.Posts, r.Matching)
+	if r.Unread > 0 {
+		fmt.Fprintf(out, "posts not compared, in channels that cannot be read: %d\n", r.Unread)
+	}
 	if r.OnTheWay > 0 {
 		fmt.Fprintf(out, "%d of them a few minutes old and perhaps still on the way\n", r.OnTheWay)
 	}

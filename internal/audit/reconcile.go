@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -25,6 +26,7 @@ const (
 	Foreign       Kind = "foreign"       // a post of another journal
 	Unposted      Kind = "unposted"      // entries that call for a post have none yet
 	Undeliverable Kind = "undeliverable" // Slack has refused the post for good
+	NotCompared   Kind = "not_compared"  // a channel that cannot be read
 )
 
 // A Finding is one disagreement.
@@ -41,7 +43,7 @@ type Finding struct {
 
 func (f Finding) String() string {
 	var b strings.Builder
-	b.WriteString(strings.ToUpper(string(f.Kind)))
+	b.WriteString(strings.ToUpper(strings.ReplaceAll(string(f.Kind), "_", " ")))
 	if f.Case > 0 {
 		fmt.Fprintf(&b, " case #%d", f.Case)
 	}
@@ -86,6 +88,7 @@ type Report struct {
 	Posts    int       `json:"posts"`    // of the journal, compared
 	Messages int       `json:"messages"` // of Slack, looked at
 	Matching int       `json:"matching"`
+	Unread   int       `json:"not_compared"`  // further posts of the journal, in channels that cannot be read
 	OnTheWay int       `json:"on_the_way"`    // too young to be missed
 	Reworded int       `json:"other_wording"` // posts of another release: all but the text was compared
 	Untold   int       `json:"no_metadata"`   // posts compared without metadata, which the export leaves out
@@ -107,10 +110,15 @@ func Reconcile(ctx context.Context, r *journal.Reader, src Source, c Comparison)
 		return Report{}, err
 	}
 	for _, id := range slices.Sorted(maps.Keys(rec.channels)) {
-		rec.Channels = append(rec.Channels, id)
-		if err := rec.channel(ctx, src, rec.channels[id]); err != nil {
+		err := rec.channel(ctx, src, rec.channels[id])
+		if unreadable, ok := errors.AsType[*Unreadable](err); ok && c.Case == 0 { // with one case, that is all
+			rec.unread(rec.channels[id], unreadable)
+			continue
+		}
+		if err != nil {
 			return Report{}, err
 		}
+		rec.Channels = append(rec.Channels, id)
 	}
 	slices.SortStableFunc(rec.Findings, func(a, b Finding) int {
 		if a.Case != b.Case {
@@ -270,6 +278,13 @@ func (r *reconciler) channel(ctx context.Context, src Source, ch *channelPosts) 
 	return r.judgeAll(ctx, ch, all)
 }
 
+// unread sets a channel aside.
+func (r *reconciler) unread(ch *channelPosts, why *Unreadable) {
+	r.Posts -= len(ch.posts)
+	r.Unread += len(ch.posts)
+	r.find(Finding{Kind: NotCompared, Channel: ch.id, What: why.Error() + "; or name one of the others with -channel"})
+}
+
 // threads is a source that can be asked for one thread.
 type threads interface {
 	Thread(ctx context.Context, channel, parent string) iter.Seq2[Message, error]
@@ -351,11 +366,14 @@ func (r *reconciler) caseOf(ctx context.Context, p journal.Post) (journal.Case, 
 	return c, nil
 }
 
-// MarshalJSON keeps the list of findings a list.
+// MarshalJSON keeps the lists lists.
 func (r Report) MarshalJSON() ([]byte, error) {
 	type plain Report
 	if r.Findings == nil {
 		r.Findings = []Finding{}
+	}
+	if r.Channels == nil {
+		r.Channels = []string{}
 	}
 	return json.Marshal(plain(r))
 }

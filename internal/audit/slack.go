@@ -62,7 +62,15 @@ type Source interface {
 	Self(ctx context.Context) (Self, error)
 	// Messages yields the messages of a channel since then, and those in the threads of
 	// the messages for which thread holds, and of the given parents even if they are gone.
+	// The error is an [Unreadable] if there are messages that the source does not show.
 	Messages(ctx context.Context, channel string, since time.Time, parents []string, thread func(Message) bool) iter.Seq2[Message, error]
+}
+
+// Unreadable is the error of a channel that the source does not show, while it may show others.
+type Unreadable struct{ Channel, Why, Remedy string }
+
+func (e *Unreadable) Error() string {
+	return fmt.Sprintf("channel %s cannot be read, %s: %s", e.Channel, e.Why, e.Remedy)
 }
 
 // API reads messages with the bot's token, no faster than Slack allows (tier 3: 50 calls a
@@ -112,6 +120,24 @@ const (
 	retries    = 3 // after a failure to reach Slack
 )
 
+// refused returns an [Unreadable] if Slack itself refuses to show the channel.
+func refused(channel string, err error) error {
+	answer, ok := errors.AsType[slack.SlackErrorResponse](err)
+	if !ok {
+		return fmt.Errorf("reading channel %s: %w", channel, err)
+	}
+	e := &Unreadable{Channel: channel, Why: "Slack answers " + answer.Err}
+	switch answer.Err {
+	case "not_in_channel", "channel_not_found":
+		e.Remedy = "if the id is right, invite the bot there with /invite @zegoclose"
+	case "missing_scope":
+		e.Remedy = "give the app the scopes of manifest.yaml (channels:history, groups:history) and install it again"
+	default:
+		e.Remedy = "try again; that code is explained at https://docs.slack.dev, under conversations.history and conversations.replies"
+	}
+	return e
+}
+
 // Messages pages through conversations.history, then through the threads.
 func (a *API) Messages(ctx context.Context, channel string, since time.Time, parents []string, thread func(Message) bool) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
@@ -128,7 +154,7 @@ func (a *API) Messages(ctx context.Context, channel string, since time.Time, par
 				return err
 			})
 			if err != nil {
-				yield(Message{}, fmt.Errorf("reading channel %s: %w", channel, err))
+				yield(Message{}, refused(channel, err))
 				return
 			}
 			for _, s := range page.Messages {
@@ -169,7 +195,7 @@ func (a *API) thread(ctx context.Context, channel, parent string, whole bool, yi
 			return true // gone, with all its replies
 		}
 		if err != nil {
-			return yield(Message{}, fmt.Errorf("reading a thread in %s: %w", channel, err))
+			return yield(Message{}, refused(channel, err))
 		}
 		for _, s := range page {
 			if (whole || s.Timestamp != parent) && !yield(fromAPI(channel, s), nil) {
@@ -254,7 +280,7 @@ func (a *Archive) Messages(ctx context.Context, channel string, since time.Time,
 	return func(yield func(Message, error) bool) {
 		folder, ok := a.folders[channel]
 		if !ok {
-			yield(Message{}, fmt.Errorf("channel %s is not in the export", channel))
+			yield(Message{}, &Unreadable{channel, "it is not in the export", "take an export that holds it (private channels need one of all channels), or ask Slack, without -export"})
 			return
 		}
 		for _, f := range a.files {
