@@ -4,6 +4,7 @@
 //	go run ./cmd/demo               a workspace in the browser, on this machine only
 //	go run ./cmd/demo -play         plays a conversation in the terminal
 //	go run ./cmd/demo -serve slack  runs the simulated Slack workspace alone, for anybody's client
+//	                                (-manifest manifest.yaml: with that app's scopes and commands)
 //	go run ./cmd/demo -serve zego   runs the simulated ZEGO alone
 //
 // The pictures of the page in the documentation are made by go run ./cmd/demo/pictures.
@@ -57,6 +58,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	play := flags.Bool("play", false, "play a conversation in the terminal")
 	what := flags.String("serve", "", "run one simulator alone: `slack` or zego")
 	addr := flags.String("addr", "", "loopback `address` to listen on (default "+pageAddr+"; with -serve "+slackAddr+" or "+zegoAddr+")")
+	manifest := flags.String("manifest", "", "with -serve slack: a Slack app manifest `file`, such as manifest.yaml; the app has its scopes and commands, and no others")
 	verbose := flags.Bool("v", false, "with -play: the bot's own log, to standard error")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -71,6 +73,9 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	case *play && *addr != "":
 		fmt.Fprintln(stderr, "demo: -play listens nowhere; -addr goes with the page and with -serve")
+		return exitUsage
+	case *manifest != "" && *what != "slack":
+		fmt.Fprintln(stderr, "demo: -manifest goes with -serve slack")
 		return exitUsage
 	case *verbose && !*play:
 		fmt.Fprintln(stderr, "demo: -v goes with -play")
@@ -88,7 +93,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	case *what == "":
 		err = servePage(ctx, *addr, stdout, environ)
 	case *what == "slack":
-		err = serveSlack(ctx, *addr, stdout)
+		err = serveSlack(ctx, *addr, *manifest, stdout)
 	case *what == "zego":
 		err = serveZego(ctx, *addr, stdout)
 	default:

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -170,6 +171,69 @@ func TestServeSlack(t *testing.T) {
 	assert.Equal(t, ops, state.Channels[0].ID)
 }
 
+// With a manifest the app may do what the manifest says, and no more.
+func TestServeSlackWithAManifest(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "manifest.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(`
+features:
+  bot_user: {display_name: closer}
+  slash_commands: [{command: /zego-close}, {command: /zego-audit}]
+oauth_config: {scopes: {bot: [commands, chat:write]}}
+`), 0o600))
+	out := serve(t, "-serve", "slack", "-addr", "127.0.0.1:0", "-manifest", file)
+	assert.Contains(t, out, "commands /zego-close and /zego-audit; scopes commands, chat:write.")
+	url := regexp.MustCompile(`http://[0-9.:]+`).FindString(out)
+	token := regexp.MustCompile(`SLACK_BOT_TOKEN=(\S+)`).FindStringSubmatch(out)[1]
+	call := func(url, token, body string) string {
+		t.Helper()
+		r, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
+		require.NoError(t, err)
+		r.Header.Set("Content-Type", "application/json; charset=utf-8")
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		answer, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		defer answer.Body.Close()
+		said, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		return string(said)
+	}
+	said := call(url+"/api/auth.test", token, "{}")
+	assert.Contains(t, said, `"ok":true`)
+	assert.Contains(t, said, `"user":"closer"`)
+	said = call(url+"/api/conversations.history", token, `{"channel":"`+ops+`"}`)
+	assert.Contains(t, said, "missing_scope")
+	said = call(url+"/sim/command", "", `{"user":"alice","channel":"live-ops","command":"/zego-audit","text":"today"}`)
+	assert.NotContains(t, said, "not a valid command", "the app has it, though no bot is there to answer")
+	said = call(url+"/sim/command", "", `{"user":"alice","channel":"live-ops","command":"/zego-ban","text":"ann"}`)
+	assert.Contains(t, said, "not a valid command")
+}
+
+func TestWrongManifest(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, text, want string }{
+		{"prose", "scopes: the usual: ones", "is no Slack app manifest in YAML"},
+		{"a list", "- commands", "is no Slack app manifest in YAML"},
+		{"empty", "", "list them under oauth_config, scopes, bot"},
+		{"another file", "services: {bot: {image: zegoclose}}", "list them under oauth_config, scopes, bot"},
+		{"no commands", "oauth_config: {scopes: {bot: [commands]}}", "list them under features, slash_commands"},
+		{"a command without its stroke", "oauth_config: {scopes: {bot: [commands]}}\nfeatures: {slash_commands: [{command: zego-close}]}", `"zego-close" that does not begin with /`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "app.yaml")
+			require.NoError(t, os.WriteFile(file, []byte(tt.text), 0o600))
+			var stderr bytes.Buffer
+			assert.Equal(t, exitProblem, run([]string{"-serve", "slack", "-addr", "127.0.0.1:0", "-manifest", file}, nil, io.Discard, &stderr))
+			assert.Contains(t, stderr.String(), tt.want)
+			assert.Contains(t, stderr.String(), "app.yaml")
+			assert.Contains(t, stderr.String(), "manifest.yaml")
+		})
+	}
+}
+
 func TestServeZego(t *testing.T) {
 	t.Parallel()
 	out := serve(t, "-serve", "zego", "-addr", "127.0.0.1:0")
@@ -232,6 +296,8 @@ func TestWrongUse(t *testing.T) {
 		{"no address", []string{"-serve", "zego", "-addr", "7071"}, exitProblem, "use one such as 127.0.0.1:7071"},
 		{"Slack on a taken port", []string{"-serve", "slack", "-addr", taken.Addr().String()}, exitProblem, "is taken"},
 		{"ZEGO on a taken port", []string{"-serve", "zego", "-addr", taken.Addr().String()}, exitProblem, "-addr 127.0.0.1:0 (any free port)"},
+		{"a manifest that is not there", []string{"-serve", "slack", "-addr", "127.0.0.1:0", "-manifest", "nowhere.yaml"}, exitProblem, "nowhere.yaml: no such file or directory; name a Slack app manifest, such as manifest.yaml"},
+		{"a manifest for ZEGO", []string{"-serve", "zego", "-manifest", "manifest.yaml"}, exitUsage, "-manifest goes with -serve slack"},
 		{"another simulator", []string{"-serve", "teams"}, exitUsage, "neither slack nor zego"},
 		{"both", []string{"-play", "-serve", "zego"}, exitUsage, "choose one"},
 		{"an address for a play", []string{"-play", "-addr", "127.0.0.1:0"}, exitUsage, "-addr goes with"},

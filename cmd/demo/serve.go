@@ -20,13 +20,24 @@ const (
 	zegoAddr  = "127.0.0.1:7071"
 )
 
-// serveSlack runs the workspace alone until ctx ends.
-func serveSlack(ctx context.Context, addr string, out io.Writer) error {
+// serveSlack runs the workspace alone until ctx ends. Its app is what the manifest in that
+// file says; without one it may do more than most need.
+func serveSlack(ctx context.Context, addr, manifestFile string, out io.Writer) error {
 	at, err := loopback(addr, slackAddr)
 	if err != nil {
 		return err
 	}
-	w, err := slacksim.New(slacksim.Config{Addr: at.String()})
+	config := slacksim.Config{Addr: at.String()}
+	can := "command /zego-close"
+	if manifestFile != "" {
+		m, err := readManifest(manifestFile)
+		if err != nil {
+			return err
+		}
+		config.BotName, config.Commands, config.Scopes = m.Features.BotUser.DisplayName, m.commands(), m.OAuthConfig.Scopes.Bot
+		can = fmt.Sprintf("as in %s:\n  commands %s; scopes %s", manifestFile, list(config.Commands), strings.Join(config.Scopes, ", "))
+	}
+	w, err := slacksim.New(config)
 	if err != nil {
 		return occupied(at, err)
 	}
@@ -39,9 +50,9 @@ func serveSlack(ctx context.Context, addr string, out io.Writer) error {
   SLACK_BOT_TOKEN=%s
   SLACK_APP_TOKEN=%s
 
-  App %s, bot user %s, workspace %s, command /zego-close.
+  App %s, bot user %s, workspace %s, %s.
 
-`, w.APIURL(), w.BotToken(), w.AppToken(), w.AppID(), w.BotUser(), w.TeamID())
+`, w.APIURL(), w.BotToken(), w.AppToken(), w.AppID(), w.BotUser(), w.TeamID(), can)
 	for _, u := range w.Users() {
 		switch {
 		case u.Bot || u.ID == "USLACKBOT":
