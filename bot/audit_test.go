@@ -382,3 +382,30 @@ func TestReconcileFromAnExportWithoutAChannel(t *testing.T) {
 	assert.Equal(t, 1, exit)
 	assert.Contains(t, out, "NOT COMPARED: channel C0OTHER cannot be read, it is not in the export: take an export that holds it")
 }
+
+// A command that was called in a wrong way says so in one line.
+func TestAuditCalledInAWrongWay(t *testing.T) {
+	h := openHouse(t)
+	h.stop()
+	dir := t.TempDir()
+	there, nowhere, none := filepath.Join(dir, "there.db"), filepath.Join(dir, "nowhere"), filepath.Join(dir, "none.db")
+	require.NoError(t, os.WriteFile(there, nil, 0o600))
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"backup", there}, "backing up to " + there + ": it exists already, and nothing was overwritten: name a file that does not exist yet"},
+		{[]string{"backup", nowhere + "/b.db"}, "backing up to " + nowhere + "/b.db: there is no directory " + nowhere + ": make it, or name another file"},
+		{[]string{"backup", "-journal", none, there}, "there is no journal " + none + ": set DATABASE_URL, or name it with -journal"},
+		{[]string{"verify", "-journal", none}, "there is no journal " + none + ": set DATABASE_URL, or name it with -journal"},
+		{[]string{"verify", "-head", "12"}, `-head "12" is not a hash: give its 64 digits (0-9, a-f), or at least the first 8`},
+		{[]string{"reconcile", "-export", none}, "opening the export " + none + ": open " + none + ": no such file or directory: name the zip file that Slack made"},
+	} {
+		exit, out := h.audit(c.args...)
+		assert.Equal(t, 2, exit, c.args)
+		assert.Equal(t, "zegoclose: "+c.says+"\n", out)
+	}
+	exit, out := h.audit("backup", filepath.Join(there, "b.db"))
+	assert.Equal(t, 1, exit)
+	assert.Equal(t, "zegoclose: backing up to "+there+"/b.db: not a directory: see that this user may write there, or name another file\n", out)
+}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 
 	"zegoclose/internal/journal"
 )
@@ -20,10 +22,21 @@ func (c backupCommand) Run(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	switch err := journal.Backup(ctx, path, c.File); {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist):
-		return &configError{[]string{err.Error()}}
-	case err != nil:
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return noJournal(path)
+	}
+	dir := filepath.Dir(c.File)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return usage("backing up to %s: there is no directory %s: make it, or name another file", c.File, dir)
+	}
+	err = journal.Backup(ctx, path, c.File)
+	if errors.Is(err, fs.ErrExist) {
+		return usage("backing up to %s: it exists already, and nothing was overwritten: name a file that does not exist yet", c.File)
+	}
+	if p, ok := errors.AsType[*fs.PathError](err); ok { // its path is a temporary one
+		return fmt.Errorf("backing up to %s: %w: see that this user may write there, or name another file", c.File, p.Err)
+	}
+	if err != nil {
 		return err
 	}
 	i, err := journal.Inspect(ctx, c.File)
