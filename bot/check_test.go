@@ -3,6 +3,7 @@ package bot_test
 import (
 	"database/sql"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -111,7 +112,10 @@ func TestCheckBesideTheBot(t *testing.T) {
 	assert.Empty(t, notFine)
 	said := strings.Join(all, "\n")
 	assert.Contains(t, said, "2 other connections of this app: the running bot's")
-	assert.Contains(t, said, "entries, the end of the chain is sound")
+	_, verified := h.audit("verify")
+	entries := fmt.Sprintf("%d entries, ", before+1)
+	assert.Contains(t, said, entries+"the end of the chain is sound")
+	assert.Contains(t, verified, entries)
 	assert.Regexp(t, `command and buttons: last command 20\d\d-\d\d-\d\d \d\d:\d\d UTC, last click`, said)
 	assert.Equal(t, before, h.count(`SELECT max(number) FROM entries`))
 	h.types(h.alice, "live-43") // it still works
