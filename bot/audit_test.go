@@ -279,6 +279,9 @@ func TestReconcileFromAnExport(t *testing.T) {
 	exit, out = h.audit("reconcile")
 	assert.Equal(t, 2, exit)
 	assert.Contains(t, out, "SLACK_BOT_TOKEN is not set")
+	h.env["SLACK_BOT_TOKEN"] = `"xoxb-12345"`
+	_, out = h.audit("reconcile")
+	assert.Contains(t, out, "SLACK_BOT_TOKEN has quotes or white space around it: remove them")
 	exit, out = h.audit("reconcile", "-export", h.db)
 	assert.Equal(t, 2, exit, out)
 }

@@ -225,6 +225,9 @@ func (c reconcileCommand) source(w *world) (closingSource, error) {
 	if token == "" {
 		return nil, &configError{[]string{"SLACK_BOT_TOKEN is not set: Slack is asked with the bot's own token; or compare with an export of the workspace: -export FILE"}}
 	}
+	if problem := wrapped(token); problem != "" {
+		return nil, &configError{[]string{"SLACK_BOT_TOKEN " + problem}}
+	}
 	if problem := checkURL(url); problem != "" {
 		return nil, &configError{[]string{"SLACK_API_URL " + problem}}
 	}

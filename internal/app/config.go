@@ -125,7 +125,17 @@ func fromFile(vars map[string]string, name string) (problem string) {
 	if err != nil {
 		return fmt.Sprintf("%s_FILE cannot be read: %v", name, err)
 	}
-	vars[name] = strings.TrimSpace(string(content))
+	if vars[name] = strings.TrimSpace(string(content)); vars[name] == "" {
+		return fmt.Sprintf("%s_FILE names an empty file", name)
+	}
+	return ""
+}
+
+// wrapped tells what hands leave around a value, and Docker's env files keep.
+func wrapped(s string) (problem string) {
+	if strings.Trim(s, "\"'`“”‘’ \t\r\n") != s {
+		return "has quotes or white space around it: remove them"
+	}
 	return ""
 }
 
@@ -189,6 +199,8 @@ func (c *config) problems(vars map[string]string) []string {
 		switch {
 		case missing(name):
 			bad("%s is not set: the token that begins with %s, from %s", name, prefix, where)
+		case wrapped(string(s)) != "":
+			bad("%s %s", name, wrapped(string(s)))
 		case !strings.HasPrefix(string(s), prefix):
 			bad("%s does not begin with %s: it is another kind of token; take the one from %s", name, prefix, where)
 		}
@@ -202,8 +214,10 @@ func (c *config) problems(vars map[string]string) []string {
 	}
 	if missing("ZEGO_SERVER_SECRET") {
 		bad("ZEGO_SERVER_SECRET is not set: the ServerSecret of the project in ZEGO's console, 32 characters")
+	} else if problem := wrapped(string(c.ZegoServerSecret)); problem != "" {
+		bad("ZEGO_SERVER_SECRET %s", problem)
 	} else if err := zego.ValidSecret(string(c.ZegoServerSecret)); err != nil {
-		bad("ZEGO_SERVER_SECRET is none (%v): do not take AppSign or CallbackSecret for it", err)
+		bad("ZEGO_SERVER_SECRET is not a ServerSecret: it %s; do not take AppSign or CallbackSecret for it", strings.TrimPrefix(err.Error(), "ServerSecret "))
 	}
 
 	c.AllowedUsers, c.AllowedUserGroups, c.AllowedChannels = words(c.AllowedUsers), words(c.AllowedUserGroups), words(c.AllowedChannels)
