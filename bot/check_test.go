@@ -328,6 +328,27 @@ func ofSlack(others ...string) []string {
 	return append(others, "channel C0AUDIT", "channel C0OPS", "user U0ALICE", "user U0BOB", "user group S0MODS", "command and buttons")
 }
 
+// What cannot be read is one problem, not another one that follows from it.
+func TestConfigProblemsAreToldOnce(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty")
+	require.NoError(t, os.WriteFile(empty, []byte("\n"), 0o600))
+	h := newHouse(t, with("CONFIRM_TIMEOUT=5", "SLACK_RECHECK_AFTER=15", "SLACK_CONNECTIONS=two", "ZEGO_APP_ID=x",
+		"ZEGO_SERVER_SECRET=", "ZEGO_SERVER_SECRET_FILE="+empty, "SLACK_APP_TOKEN=", "SLACK_APP_TOKEN_FILE="+empty+"-gone", "SLACK_TEXT=plain"))
+	code, out := h.command()
+	assert.Equal(t, 2, code)
+	head, problems, _ := strings.Cut(strings.TrimSpace(out), "\n  - ")
+	assert.Equal(t, "zegoclose: the configuration is not right:", head)
+	assert.ElementsMatch(t, []string{
+		"CONFIRM_TIMEOUT cannot be read as a duration such as 90s or 5m",
+		"SLACK_RECHECK_AFTER cannot be read as a duration such as 90s or 5m",
+		"SLACK_CONNECTIONS cannot be read as a whole number",
+		"ZEGO_APP_ID cannot be read as a number from 1 to 4294967295",
+		"ZEGO_SERVER_SECRET_FILE names an empty file",
+		"SLACK_APP_TOKEN_FILE cannot be read: open " + empty + "-gone: no such file or directory",
+		`SLACK_TEXT is "plain", not auto, encoded or raw`,
+	}, strings.Split(problems, "\n  - "))
+}
+
 func TestCheckJournalNotWritable(t *testing.T) {
 	if os.Getuid() == 0 {
 		t.Skip("root may write everywhere")

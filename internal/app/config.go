@@ -89,11 +89,11 @@ func usage(format string, args ...any) error {
 // readConfig reads the settings from environ and reports all mistakes together.
 func readConfig(environ []string) (config, error) {
 	var c config
-	var problems []string
+	var unread []string
 	vars := env.ToMap(environ)
 	for _, name := range secrets {
 		if problem := fromFile(vars, name); problem != "" {
-			problems = append(problems, problem)
+			unread = append(unread, problem)
 		}
 	}
 	// An empty variable is an unset one: deployment tools leave them behind.
@@ -103,9 +103,14 @@ func readConfig(environ []string) (config, error) {
 		}
 	}
 	err := env.ParseWithOptions(&c, env.Options{Environment: vars})
-	unread := unreadable(err)
-	problems = append(problems, unread...)
-	problems = append(problems, c.problems(vars)...)
+	unread = append(unread, unreadable(err)...)
+	problems := slices.Clone(unread)
+	for _, p := range c.problems(vars) {
+		name, _, _ := strings.Cut(p, " ")
+		if !slices.ContainsFunc(unread, func(u string) bool { return strings.HasPrefix(u, name) }) { // one problem a variable
+			problems = append(problems, p)
+		}
+	}
 	if len(problems) > 0 {
 		return config{}, &configError{problems}
 	}
