@@ -67,7 +67,7 @@ func TestCheckAllGreen(t *testing.T) {
 		"✔ channel C0OPS: #ops, for commands",
 		"✔ user U0ALICE: @alice",
 		"✔ user U0BOB: @bob",
-		"✔ user group S0MODS: 1 members",
+		"✔ user group S0MODS: 1 member",
 		"✔ ZEGO: AppID 1234567890, signature accepted, production environment",
 		"✔ clock: as Slack's, as ZEGO's",
 		"✔ journal: " + h.db + " does not exist yet; the bot will make it",
@@ -243,9 +243,9 @@ func TestCheckFaults(t *testing.T) {
 			h.slack.Inject(slacksim.Fault{Method: "usergroups.users.list", Error: "plan_upgrade_required"})
 		}, wrong: "✘ user group S0MODS: the workspace's plan has no user groups", tells: "ALLOWED_USERS instead"},
 		{fault: "Slack is away", inject: func(h *house) { h.env["SLACK_API_URL"] = "http://" + nobodyListens },
-			wrong: "✘ bot token: Slack cannot be asked: dial tcp", tells: "firewall", skips: ofSlack("scopes", "app token", "Socket Mode", "one app")},
+			wrong: "✘ bot token: Slack cannot be asked at http://127.0.0.1:1 (dial tcp", tells: "firewall", skips: ofSlack("scopes", "app token", "Socket Mode", "one app")},
 		{fault: "Slack does not answer", inject: func(h *house) { h.slack.Inject(slacksim.Fault{Hang: true}) },
-			wrong: "✘ bot token: Slack cannot be asked: no answer in time", tells: "firewall", skips: ofSlack("scopes", "app token", "Socket Mode", "one app")},
+			wrong: "✘ bot token: Slack cannot be asked at http://127.0.0.1:", tells: "(no answer in time)", skips: ofSlack("scopes", "app token", "Socket Mode", "one app")},
 		{fault: "no WebSockets", inject: func(h *house) {
 			h.between("SLACK_API_URL", func(r *http.Request, body string) string {
 				if strings.HasSuffix(r.URL.Path, "apps.connections.open") {

@@ -56,12 +56,14 @@ func code(err error) string {
 	return ""
 }
 
-// outcome words an error that a check has no words of its own for.
-func outcome(err error) (says, remedy string) {
+// failed words an error that a check has no words of its own for.
+func (k *checker) failed(topic string, err error) {
 	if c := code(err); c != "" {
-		return "Slack answers " + c, "see that code on the method's page at https://docs.slack.dev"
+		k.wrong(topic, "Slack answers "+c, "see that code on the method's page at https://docs.slack.dev")
+		return
 	}
-	return "Slack cannot be asked: " + withoutSecrets(err), "try again; if it stays so, check the way to Slack (firewall, proxy, DNS)"
+	k.wrong(topic, fmt.Sprintf("Slack cannot be asked at %s (%s)", k.SlackURL, withoutSecrets(err)),
+		"try again; if it stays so, check SLACK_API_URL if it is set, and the way there (firewall, proxy, DNS)")
 }
 
 func (k *checker) checkBotToken(ctx context.Context) {
@@ -93,8 +95,7 @@ func (k *checker) checkBotToken(ctx context.Context) {
 		k.wrong(topic, "Slack answers account_inactive: the app is not installed any more", "install it again and set the new SLACK_BOT_TOKEN")
 	default:
 		k.away = code(err) == ""
-		says, remedy := outcome(err)
-		k.wrong(topic, says, remedy)
+		k.failed(topic, err)
 	}
 }
 
@@ -221,8 +222,7 @@ func (k *checker) checkSocket(ctx context.Context) {
 		if refusal == nil {
 			refusal = context.DeadlineExceeded
 		}
-		says, remedy := outcome(refusal)
-		k.wrong(token, says, remedy)
+		k.failed(token, refusal)
 		k.skip(topic, "the app token works")
 		return
 	}
@@ -296,8 +296,7 @@ func (k *checker) checkSameApp(ctx context.Context) {
 	})
 	switch {
 	case err != nil:
-		says, remedy := outcome(err)
-		k.wrong(topic, says, remedy)
+		k.failed(topic, err)
 	case bot.AppID != k.app:
 		k.wrong(topic, fmt.Sprintf("SLACK_BOT_TOKEN belongs to the app %s, SLACK_APP_TOKEN to %s", bot.AppID, k.app), "take both from the same app's pages")
 	default:
@@ -341,8 +340,7 @@ func (k *checker) checkChannel(ctx context.Context, id, variable string, posts b
 	case code(err) == "channel_not_found":
 		k.wrong(topic, "the bot sees no such channel", "correct the id in "+variable+" (channel details, at the end); if it is a private channel, "+invite)
 	case err != nil:
-		says, remedy := outcome(err)
-		k.wrong(topic, says, remedy)
+		k.failed(topic, err)
 	case ch.IsArchived:
 		k.wrong(topic, "#"+ch.Name+" is archived", "unarchive it, or put another one into "+variable)
 	case posts && !ch.IsMember:
@@ -390,8 +388,7 @@ func (k *checker) checkUsers(ctx context.Context) {
 		case code(err) == "user_not_found" || code(err) == "user_not_visible":
 			k.wrong(topic, "Slack knows nobody with this id", "copy it again (profile, ⋮, Copy member ID)")
 		case err != nil:
-			says, remedy := outcome(err)
-			k.wrong(topic, says, remedy)
+			k.failed(topic, err)
 		case u.Deleted:
 			k.wrong(topic, "@"+u.Name+" is deactivated", remove)
 		case u.IsBot || u.IsAppUser || u.IsWorkflowBot || id == "USLACKBOT":
@@ -423,10 +420,11 @@ func (k *checker) checkGroups(ctx context.Context) {
 		case code(err) == "plan_upgrade_required":
 			k.wrong(topic, "the workspace's plan has no user groups", "list people in ALLOWED_USERS instead")
 		case err != nil:
-			says, remedy := outcome(err)
-			k.wrong(topic, says, remedy)
+			k.failed(topic, err)
 		case len(members) == 0:
 			k.wrong(topic, "nobody is in it", "add people to it in Slack, or remove it from the configuration")
+		case len(members) == 1:
+			k.fine(topic, "1 member")
 		default:
 			k.fine(topic, "%d members", len(members))
 		}
