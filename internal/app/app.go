@@ -69,13 +69,19 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitProblem
 	case err != nil:
 		fmt.Fprintln(stderr, "zegoclose:", err)
-		if _, ok := errors.AsType[*configError](err); ok {
+		_, config := errors.AsType[*configError](err)
+		if _, usage := errors.AsType[usageError](err); usage || config {
 			return exitUsage
 		}
 		return exitProblem
 	}
 	return exitFine
 }
+
+// A usageError is a command that was called in a wrong way.
+type usageError struct{ error }
+
+func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // twoDashes lets every flag be written with one dash or two.
 func twoDashes(args []string) []string {

@@ -43,6 +43,6 @@ func (c backupCommand) Run(ctx context.Context, w *world) error {
 	if err != nil {
 		return fmt.Errorf("the copy is not sound: %w", err)
 	}
-	fmt.Fprintf(w.stdout, "%s: journal %s up to entry %d; check it with: zegoclose audit verify -journal %s\n", c.File, i.ID, i.Entries, c.File)
+	fmt.Fprintf(w.stdout, "%s: journal %s up to entry %d; check it with: zegoclose audit verify -journal %s\n", c.File, i.ID, i.Last, c.File)
 	return nil
 }

@@ -45,7 +45,7 @@ func (k *checker) checkJournal(ctx context.Context) journal.Inspection {
 	case err != nil:
 		k.wrong(topic, err.Error(), "point DATABASE_URL at a journal of zegoclose, or at a file that does not exist yet")
 	default:
-		k.fine(topic, "%s, %d entries, the end of the chain is sound", path, i.Entries+1) // they are numbered from 0
+		k.fine(topic, "%s, %d entries, the end of the chain is sound", path, i.Last+1) // they are numbered from 0
 	}
 	return i
 }

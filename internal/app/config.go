@@ -75,17 +75,6 @@ func (e *configError) Error() string {
 	return "the configuration is not right:\n  - " + strings.Join(e.problems, "\n  - ")
 }
 
-// A usageError is a command that was called in a wrong way. The program ends as after a
-// configError.
-type usageError struct{ *configError }
-
-func (e usageError) Error() string { return e.problems[0] }
-func (e usageError) Unwrap() error { return e.configError }
-
-func usage(format string, args ...any) error {
-	return usageError{&configError{[]string{fmt.Sprintf(format, args...)}}}
-}
-
 // readConfig reads the settings from environ and reports all mistakes together.
 func readConfig(environ []string) (config, error) {
 	var c config

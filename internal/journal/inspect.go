@@ -11,7 +11,7 @@ import (
 // Inspection is what can be seen of a journal from outside.
 type Inspection struct {
 	ID      string
-	Entries int64     // the number of the last one
+	Last    int64     // number of its last entry
 	Command time.Time // the latest command among the last hundred entries, allowed or not; zero if there is none
 	Click   time.Time // the latest click among them, likewise
 }
@@ -47,10 +47,10 @@ func Inspect(ctx context.Context, path string) (i Inspection, err error) {
 		return Inspection{}, damagedIf(err)
 	}
 	i.ID = j.id
-	if err := tx.QueryRowContext(ctx, `SELECT entry FROM head WHERE one = 1`).Scan(&i.Entries); err != nil {
+	if err := tx.QueryRowContext(ctx, `SELECT entry FROM head WHERE one = 1`).Scan(&i.Last); err != nil {
 		return Inspection{}, damagedIf(err)
 	}
-	rows, err := tx.QueryContext(ctx, selectEntry+` WHERE number >= $1 ORDER BY number`, i.Entries-100)
+	rows, err := tx.QueryContext(ctx, selectEntry+` WHERE number >= $1 ORDER BY number`, i.Last-100)
 	if err != nil {
 		return Inspection{}, damagedIf(err)
 	}
