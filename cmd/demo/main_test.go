@@ -54,9 +54,9 @@ func TestPlay(t *testing.T) {
 		"  @alice types in #live-ops: /zego-close live-42 spam links in chat",
 		"  ZEGO: ann, ben and cat were thrown out of live-42 and saw why: “spam links in chat”. Nobody is in it now.",
 		"  │ [ Close room ]  [ Cancel ]",
-		"  #1    live-42      Closed                     closed       1 of 1 call      ✓ agree",
-		"  #7    live-60      Nothing closed             absent       no call          ✓ agree",
-		"  #10   live-80      Not known                  unknown      1 of 1 call      ✓ agree",
+		"  #1    live-42      Closed                     closed       1 of 1 call       ✓ agree",
+		"  #7    live-60      Nothing closed             absent       no call           ✓ agree",
+		"  #10   live-80      Not known                  unknown      1 of 1 call       ✓ agree",
 	} {
 		assert.Contains(t, string(out), line+"\n")
 	}

@@ -187,7 +187,7 @@ func (l ledger) count(number int64) (made, executed int) {
 // checkCases prints a line for each case and compares what the three sides say of it.
 func (p *player) checkCases(r record, l ledger) check {
 	k := check{claim: fmt.Sprintf("Journal, ZEGO and Slack agree about each of the %d cases, and none closed a room twice. (Where it is not known, either may be true.)", len(p.cases))}
-	const row = "  %-5s %-12s %-26s %-12s %-16s %s\n"
+	const row = "  %-5s %-12s %-26s %-12s %-17s %s\n"
 	fmt.Fprintf(p.page.w, row, "case", "room", "the card in Slack", "journal", "ZEGO carried out", "verdict")
 	for _, c := range p.cases {
 		state := r.states[c.number]

@@ -61,7 +61,8 @@ func scenes() []scene {
 		{
 			title: "Strangers",
 			about: "@mallory tries the command, then @alice's card. @guest tries the card. @bob may close rooms, but this one is not his request. " +
-				"None of them gets further; each is told why. Then @bob does what he may do: he cancels.",
+				"None of them gets further; each is told why. Then @bob does what he may do: he cancels. " +
+				"(#with-partner is shared with @guest's company. The bot serves such a channel only if it is named in ALLOWED_CHANNELS, as it is here.)",
 			play: func(p *player) {
 				p.enter("live-50", "hal", "ida")
 				p.refusedCommand(mallory, ops, "live-50 because I can")
