@@ -58,7 +58,7 @@ func TestCheckAllGreen(t *testing.T) {
 	all[free] = "✔ disk: (so many) MiB are free where the journal is"
 	assert.Equal(t, []string{
 		"✔ configuration: complete",
-		"✔ bot token: workspace acme (T0SIM), bot zego-closer (U0BOT)",
+		"✔ bot token: workspace acme (T0SIM), bot zegoclose (U0BOT)",
 		"✔ scopes: " + strings.Join(manifestScopes(t), ", "),
 		"✔ app token: Slack opens connections for it",
 		"✔ Socket Mode: Slack says hello; no other connection of this app, so no bot is running",
@@ -214,9 +214,9 @@ func TestCheckFaults(t *testing.T) {
 		{fault: "an archived channel", inject: channel("C0AUDIT", func(c *slacksim.Channel) { c.Archived = true }),
 			wrong: "✘ channel C0AUDIT: #zego-audit is archived", tells: "unarchive it, or put another one into AUDIT_CHANNEL"},
 		{fault: "not in the private audit channel", inject: channel("C0AUDIT", func(c *slacksim.Channel) { c.BotMember = false }),
-			wrong: "✘ channel C0AUDIT: the bot sees no such channel", tells: "/invite @zego-closer"},
+			wrong: "✘ channel C0AUDIT: the bot sees no such channel", tells: "/invite @zegoclose"},
 		{fault: "not in the channel", like: with("AUDIT_CHANNEL="), inject: channel("C0OPS", func(c *slacksim.Channel) { c.BotMember = false }),
-			wrong: "✘ channel C0OPS: the bot is not in #ops", tells: "/invite @zego-closer"},
+			wrong: "✘ channel C0OPS: the bot is not in #ops", tells: "/invite @zegoclose"},
 		{fault: "may not post", inject: channel("C0AUDIT", func(c *slacksim.Channel) { c.ReadOnly = true }),
 			wrong: "✘ channel C0AUDIT: the bot may not post in #zego-audit", tells: "let its owner allow that"},
 		{fault: "a shared audit channel", like: with("ALLOWED_CHANNELS="), inject: channel("C0AUDIT", func(c *slacksim.Channel) { c.ExtShared = true }),

@@ -96,7 +96,7 @@ func zegoLike(change func(*zegosim.Config)) option {
 func newHouse(t testing.TB, options ...option) *house {
 	t.Helper()
 	h := &house{t: t, db: filepath.Join(t.TempDir(), "journal.db"), out: &logBuffer{}}
-	sc := slacksim.Config{Limits: slacksim.Unlimited(), Seed: 1, Scopes: manifestScopes(t)}
+	sc := slacksim.Config{BotName: "zegoclose", Limits: slacksim.Unlimited(), Seed: 1, Scopes: manifestScopes(t)}
 	zc := zegosim.Config{AppID: zegoAppID, ServerSecret: zegoSecret, NoLimits: true}
 	h.env = map[string]string{
 		"ZEGO_APP_ID": fmt.Sprint(zegoAppID), "ZEGO_SERVER_SECRET": zegoSecret,
