@@ -151,7 +151,9 @@ func TestRestartOnOneMachine(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	exit := make(chan int, 1)
 	go func() { exit <- app.Run(ctx, nil, next.environ(), next.out, next.out) }()
-	next.eventually("it waits", func() bool { return strings.Contains(next.out.String(), "waiting for another process to let go of HTTP_ADDR") })
+	next.eventually("it waits", func() bool {
+		return strings.Contains(next.out.String(), "waiting for another process to let go of HTTP_ADDR")
+	})
 	h.stop()
 	next.eventually("it is ready", func() bool { status, _ := next.get("/readyz"); return status == 200 })
 	cancel()
