@@ -69,8 +69,9 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitProblem
 	case err != nil:
 		fmt.Fprintln(stderr, "zegoclose:", err)
-		_, config := errors.AsType[*configError](err)
-		if _, usage := errors.AsType[usageError](err); usage || config {
+		_, wrongConfig := errors.AsType[*configError](err)
+		_, wrongUse := errors.AsType[usageError](err)
+		if wrongConfig || wrongUse {
 			return exitUsage
 		}
 		return exitProblem
